@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: MIT
+// A growable byte buffer with a hard maximum and a sticky error: add freely, check `error` once.
+// After an error further adds do nothing, and what was added before stays readable.
+#pragma once
+
+#include "base/cleanup.h"
+#include "base/slice.h"
+#include <stdint.h>
+
+typedef struct Buf {
+        uint8_t *data;
+        size_t len; // bytes in use
+        size_t cap; // bytes allocated
+        size_t max; // bytes it may ever hold
+        int error;  // 0, -ENOMEM or -ENOBUFS (over max)
+} Buf;
+
+#define BUF_INIT(maximum) ((Buf){.max = (maximum)})
+
+void buf_deinit(Buf *b);            // frees and leaves an empty buffer with the same max
+static inline void buf_deinitp(Buf *b)
+{
+        buf_deinit(b);
+}
+void buf_reset(Buf *b);             // len = 0, error = 0, memory kept
+void buf_shrink(Buf *b, size_t keep); // as reset, and gives memory above `keep` bytes back
+uint8_t *buf_grow(Buf *b, size_t n);  // n more bytes at the end, uninitialised; NULL on error
+void buf_add(Buf *b, const void *data, size_t n);
+void buf_add_slice(Buf *b, Slice s);
+void buf_add_str(Buf *b, const char *text);
+void buf_add_char(Buf *b, char c);
+void buf_add_u64(Buf *b, uint64_t n); // decimal digits
+void buf_addf(Buf *b, const char *format, ...) _printf_(2, 3);
+void buf_consume(Buf *b, size_t n); // drops n bytes from the front (memmove)
+const char *buf_text(Buf *b);       // NUL-terminated view (the NUL is not counted); "" on error
+
+static inline Slice buf_slice(const Buf *b)
+{
+        return (Slice){(const char *)b->data, b->len};
+}

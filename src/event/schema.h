@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: MIT
+// What a source says about its events: types and the fields of their data. The rule checker, the
+// manual, the samples and JSON Schema all come from these tables.
+#pragma once
+
+#include <stddef.h>
+
+typedef enum FieldType {
+        FIELD_STRING,
+        FIELD_NUMBER,
+        FIELD_BOOL,
+        FIELD_TIME,   // RFC 3339 text in JSON; compares as an instant
+        FIELD_LIST,   // of anything
+        FIELD_OBJECT, // fields inside are not declared: every path below it is allowed
+        FIELD_ANY,
+        _FIELD_TYPE_MAX,
+        _FIELD_TYPE_INVALID = -22,
+} FieldType;
+const char *field_type_to_string(FieldType t);
+FieldType field_type_from_string(const char *s);
+
+typedef struct EventField {
+        const char *name;  // below data: "size", "tx.lsn"
+        FieldType type;
+        const char *prose; // one sentence for the manual
+} EventField;
+
+typedef struct EventType {
+        const char *name;  // "file.created"
+        const char *prose;
+        const EventField *fields; // of data; may be shared by several types
+        size_t n_fields;
+        const char *sample;       // one JSON object, the data of a sample event
+} EventType;
+
+// Types every source has beside its own: "source.gap" {reason, from, to, detail}.
+extern const EventType event_type_gap;
