@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: MIT
+// What a module says of itself: kind, version, option table, event types with their fields. Printed
+// by PROGRAM --describe as JSON and read back by the hub and by belfry check, for built-in and
+// foreign modules alike.
+#pragma once
+
+#include "config/option.h"
+#include "event/schema.h"
+
+typedef enum ModuleKind { MODULE_SOURCE, MODULE_SINK } ModuleKind;
+
+typedef struct ModuleDescription {
+        const char *name;    // "inotify", "http"
+        ModuleKind kind;
+        const char *version; // BELFRY_VERSION
+        const char *build;   // BELFRY_BUILD: must equal the hub's, or the module is not started
+        const char *summary; // one sentence
+        const Option *options;
+        size_t n_options;
+        const EventType *types; // sources
+        size_t n_types;
+} ModuleDescription;
+
+json_t *module_describe(const ModuleDescription *d); // new reference
+// A heap copy made from JSON; free with module_description_free.
+int module_description_parse(const json_t *j, ModuleDescription **ret, Reason *reason) _must_use_;
+ModuleDescription *module_description_free(ModuleDescription *d);
+
+// The program of a module: beside belfryd's own executable first, then /usr/libexec/belfry. Opened
+// O_PATH|O_CLOEXEC once, executed through the descriptor.
+int module_program_open(const char *self_dir, ModuleKind kind, const char *name, char **ret_path) _must_use_;
+// Runs it with --describe (2 s, LIMIT_DESCRIBE bytes, empty environment) and parses the answer.
+int module_program_describe(int program_fd, const char *path, ModuleDescription **ret, Reason *reason) _must_use_;

@@ -1,0 +1,30 @@
+// SPDX-License-Identifier: MIT
+// The cage of one process: what it gives up before it reads its first byte from anybody. Landlock
+// from the list the hub handed over, seccomp by kind, no dumps, no orphans. Best effort where the
+// kernel lacks a piece (cage_enter says which), fatal where it has it and refuses.
+#pragma once
+
+#include "base/reason.h"
+#include <stdbool.h>
+#include <stdint.h>
+
+typedef enum CageKind {
+        CAGE_HUB,
+        CAGE_LOCAL,   // source without network: no INET sockets
+        CAGE_NETWORK, // source or sink that may connect out
+        _CAGE_KIND_MAX,
+} CageKind;
+
+// Descriptors a child finds at birth; 0-2 are null, null and the hub's standard error.
+enum { CHILD_FD_LINK = 3, CHILD_FD_CAGE = 4, CHILD_FD_FAMILY = 5, CHILD_FD_FIRST_FREE = 6 };
+
+// The list: a sealed memfd of lines "r PATH\n" (read below), "x PATH\n" (nothing else is executable).
+int cage_list_new(char *const *read_paths, int *ret_fd) _must_use_;
+
+// In a child, first thing: rlimits, PR_SET_DUMPABLE 0, PDEATHSIG KILL with parent re-check, shared
+// lock on family.lock, Landlock from fd list_fd, seccomp for kind. ret_missing: words for what the
+// kernel does not offer ("" = all in place).
+int cage_enter(CageKind kind, int list_fd, int family_fd, pid_t parent, char *ret_missing, size_t missing_size,
+               Reason *reason) _must_use_;
+// The hub: seccomp only (it must open what the configuration names), after everything is set up.
+int cage_enter_hub(Reason *reason) _must_use_;

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: MIT
+// All a source module's author needs: fill one SourceModule, call source_main() from main().
+// The program is one process, one thread, one sd-event loop; the framework speaks the link, puts
+// the cage around it, keeps credit, and ends the process when the hub goes away.
+//
+// Contract: everything added between source_begin() and source_commit() (events, state changes,
+// position) becomes durable in ONE transaction or not at all; durable() says so. After a crash
+// start() gets the last durable position and state is read back with source_state_get(). Event
+// content and id material must derive from what is watched, so that a replay makes the same ids.
+#pragma once
+
+#include "config/option.h"
+#include "event/schema.h"
+#include <systemd/sd-event.h>
+
+typedef struct Source Source;
+
+typedef struct SourceEvent {
+        uint64_t time_usec; // wall; 0 = now
+        const char *type;   // a name from the module's table, or "source.gap"
+        Slice subject;
+        Slice key;          // empty: the subject
+        Slice id_material;  // what makes the event this event
+        Slice data;         // one JSON object
+} SourceEvent;
+
+typedef struct SourceModule {
+        const char *name, *summary;
+        const Option *options;
+        size_t n_options, options_size;
+        const EventType *types;
+        size_t n_types;
+        bool needs_network; // its cage lets it create INET sockets
+
+        // Begin. position is absent (data NULL) the first time. *ret_instance is handed to the rest.
+        // A negative return ends the process as source_fail() does, with the reason.
+        int (*start)(Source *s, const void *options, Slice position, void **ret_instance, Reason *reason);
+        // Rows that source_state_get() asked for; more: ask again from the last key. NULL if unused.
+        int (*state)(void *instance, Slice key, Slice value);
+        int (*state_end)(void *instance, bool more);
+        void (*durable)(void *instance, uint64_t batch); // this batch and all before; may be NULL
+        void (*pause)(void *instance);  // back-pressure: stop producing (go on draining the kernel)
+        void (*resume)(void *instance); // also called when credit is there again
+        void (*stop)(void *instance);   // last chance to commit what is ready; then source_stopped()
+        void (*free)(void *instance);
+} SourceModule;
+
+int source_main(const SourceModule *m, int argc, char **argv);
+
+sd_event *source_loop(Source *s);
+const char *source_name(const Source *s);     // the instance
+const char *source_hostname(const Source *s);
+const char *source_credentials_dir(const Source *s); // NULL when there is none
+
+// May events be produced now? False while paused or without credit; resume() says when again.
+bool source_may_send(const Source *s);
+// One batch. Nothing else may be sent in between; over limits.event + slack it is split by the
+// caller's own measure: keep a batch under source_batch_max() bytes.
+void source_begin(Source *s);
+void source_add(Source *s, const SourceEvent *e); // an event over limits.event is shrunk by the hub
+void source_state_put(Source *s, Slice key, Slice value);
+void source_state_del(Source *s, Slice key);
+void source_position(Source *s, Slice position);
+size_t source_batch_bytes(const Source *s); // so far
+size_t source_batch_max(const Source *s);
+int source_commit(Source *s, uint64_t *ret_batch) _must_use_; // sticky errors end here; fatal
+
+int source_state_get(Source *s, Slice from, size_t max) _must_use_;
+void source_ready(Source *s);                          // armed and scanned
+// Running, but something is missing; NULL = well again. Shows in status and makes it degraded.
+void source_degraded(Source *s, const char *format, ...) _printf_(2, 3);
+// Gives up: the hub shows the reason and restarts the process with back-off (world) or waits for a
+// reload (config). Does not return to the loop.
+void source_fail(Source *s, bool config, const char *format, ...) _printf_(3, 4);
+void source_stopped(Source *s); // nothing more will come
+void source_log(Source *s, int level, const char *message_id, const char *format, ...) _printf_(4, 5);
+void source_stats(Source *s, const json_t *object); // for status; replaces the last

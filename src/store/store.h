@@ -1,0 +1,248 @@
+// SPDX-License-Identifier: MIT
+// The durable queue: events and the source positions that brought them, committed together in one
+// LMDB transaction. Nobody else opens the database. Knows sinks and sources as small numbers with
+// names, and nothing of rules, HTTP or time-outs.
+//
+// Tables (all values in an envelope with version and CRC32C over key and value):
+//   events    seq -> routes, record      the queue; a route without an owed row is due now
+//   owed      (seq, route) -> StoreOwed  only what failed, waits, is parked, or ended while another
+//                                        route of the same event has not
+//   due       (sink, wall time, seq, route) -> nothing: owed rows that wait, in order of time
+//   bodies    (seq, route) -> headers and body that a rule rendered
+//   dead      dead id -> why, and everything needed to send it again with the same bytes
+//   positions source -> position         state  (source, key) -> value
+//   ledger    commit -> packed entries   gaps   seq -> a gap not yet acknowledged
+//   meta      small rows: format, names, counters with the per-commit hash chain, the hub's own
+//
+// Any error of store_commit() is final: the process logs it and exits; after a restart the database
+// says what was committed. Reads copy out or borrow until store_read_end().
+#pragma once
+
+#include "base/buf.h"
+#include "base/reason.h"
+#include <stdint.h>
+
+typedef struct Store Store;
+typedef struct StoreTxn StoreTxn;
+
+typedef struct StoreOptions {
+        const char *state_dir;   // created 0700; the database is state_dir/store/
+        uint64_t size;           // bytes of the map, all allocated at creation
+        unsigned ledger_percent; // 5
+        bool read_only;          // a second process of the same user, for scrub and backup
+} StoreOptions;
+
+typedef enum StoreOpened {
+        STORE_EXISTED = 0,
+        STORE_CREATED = 1,
+        STORE_SALVAGED = 2, // was corrupt: moved aside, valid records kept, positions rewound
+} StoreOpened;
+
+// Returns a StoreOpened, or: -EAGAIN (another process holds the lock; the reason names its pid),
+// -EPROTO (a newer version's store), -ENOSPC (size cannot be allocated), -EMEDIUMTYPE (network or
+// FUSE filesystem), other errno. Scans everything in a child first after a power cut (boot id
+// changed) or when asked to by a mark left behind.
+int store_open(Store **ret, const StoreOptions *o, Reason *reason) _must_use_;
+Store *store_close(Store *s);
+DEFINE_CLEANUP(Store, store_close)
+
+// ---- names: small stable numbers for sources and sinks, from 1; 0 is none
+typedef enum StoreNameKind { STORE_SOURCE, STORE_SINK, STORE_RULE } StoreNameKind;
+// Existing number or a new one (committed with the txn). Rules: the number is event/record.h's
+// rule_hash(), here only remembered for display.
+int store_intern(StoreTxn *t, StoreNameKind kind, const char *name, uint32_t *ret) _must_use_;
+int store_lookup(Store *s, StoreNameKind kind, const char *name, uint32_t *ret) _must_use_; // -ENOENT
+const char *store_name(Store *s, StoreNameKind kind, uint32_t number); // "?" when unknown
+// All names of a kind, in order of number; stops at the first non-zero return and returns it.
+int store_each_name(Store *s, StoreNameKind kind, int (*each)(uint32_t number, const char *name, void *u), void *u);
+int store_forget_source(StoreTxn *t, uint32_t source) _must_use_; // position and state, in steps: 1 = call again
+
+// ---- deliveries
+typedef struct DeliveryKey {
+        uint64_t seq;
+        uint16_t route;
+} DeliveryKey;
+
+typedef enum RouteFlags {
+        ROUTE_OWN_BODY = 1,    // bodies row: headers and body; id gets the rule's hash
+        ROUTE_OWN_HEADERS = 2, // bodies row: headers; body by format; id gets the rule's hash
+        ROUTE_TEST = 4,
+} RouteFlags;
+
+typedef struct StoreRoute {
+        uint16_t sink;
+        uint8_t flags;
+        uint8_t format;    // BodyFormat
+        char method[8];    // NUL-padded
+        uint32_t rule;     // rule_hash of the (first) rule
+        Slice own_headers; // in: for put; (bytes name, bytes value)*
+        Slice own_body;
+} StoreRoute;
+
+typedef struct StoreEvent {
+        uint64_t seq;
+        uint16_t n_routes;
+        uint32_t source;
+        uint64_t stored_usec; // wall
+        Slice record;
+        Slice routes_raw;     // store_event_route() reads it
+} StoreEvent;
+
+typedef enum OwedState {
+        OWED_WAITS,  // due at due_usec
+        OWED_PARKED, // until something else ends or a person acts
+        OWED_ENDED,  // done; kept only until the event's other routes have ended
+        OWED_ALONE,  // was out when a sink died: re-sent alone; crashes counts
+        _OWED_STATE_MAX,
+} OwedState;
+
+typedef struct StoreOwed {
+        uint8_t state;        // OwedState
+        uint8_t class;        // VerdictClass of the last attempt
+        uint16_t status;
+        uint16_t attempts;    // spent
+        uint8_t crashes;      // out alone when a sink process died
+        uint64_t due_usec;    // wall
+        uint64_t first_usec;  // wall, of the first attempt
+        char detail[96];      // NUL-terminated
+} StoreOwed;
+
+typedef enum DeliveryEnd {
+        END_DELIVERED,
+        END_DEAD,
+        END_DISCARDED,
+        _DELIVERY_END_MAX,
+} DeliveryEnd;
+const char *delivery_end_to_string(DeliveryEnd e);
+
+// What a ledger entry says: one attempt, or one end.
+typedef enum LedgerKind {
+        LEDGER_ATTEMPT_FAILED,
+        LEDGER_DELIVERED,
+        LEDGER_DEAD,
+        LEDGER_DISCARDED,
+        LEDGER_RETRIED, // from the dead letters
+        _LEDGER_KIND_MAX,
+} LedgerKind;
+
+typedef struct StoreVerdict { // what is remembered of an attempt or an end
+        uint8_t class;
+        uint16_t status;
+        uint16_t attempts;
+        uint64_t when_usec;
+        uint32_t took_usec;
+        Slice detail;
+} StoreVerdict;
+
+// ---- one write transaction at a time. Errors are sticky: put what there is to put, then commit.
+// store_begin never blocks for long (one writer). Functions returning int are those whose positive
+// or specific result the caller needs; the others only fail the commit.
+StoreTxn *store_begin(Store *s); // never NULL; its error shows at commit
+StoreTxn *store_abort(StoreTxn *t);
+// 0 = durable. -ENOSPC: the map is full, nothing of this transaction is there, the store goes on.
+// Anything else is final (see above).
+int store_commit(StoreTxn *t, Reason *reason) _must_use_;
+
+uint64_t store_put_event(StoreTxn *t, uint32_t source, Slice record, const StoreRoute *routes, uint16_t n_routes);
+void store_put_position(StoreTxn *t, uint32_t source, Slice position);
+void store_put_state(StoreTxn *t, uint32_t source, Slice key, Slice value);
+void store_del_state(StoreTxn *t, uint32_t source, Slice key);
+void store_put_meta(StoreTxn *t, const char *key, Slice value); // the hub's own; len 0 deletes
+// A gap event (already put as seq) stays open until acknowledged.
+void store_put_gap(StoreTxn *t, uint64_t seq, uint32_t source, Slice record);
+int store_ack_gap(StoreTxn *t, uint64_t seq) _must_use_; // -ENOENT
+
+// The delivery waits (or is parked): writes owed and due, and a ledger entry when v is given.
+void store_defer(StoreTxn *t, DeliveryKey d, const StoreOwed *o, const StoreVerdict *v);
+// It ended: delivered or discarded. Removes the event with its last route.
+void store_end(StoreTxn *t, DeliveryKey d, DeliveryEnd end, const StoreVerdict *v);
+// It is dead: moved to the dead letters with its bytes. `reason` is a short word ("rejected").
+void store_bury(StoreTxn *t, DeliveryKey d, const char *reason, const StoreVerdict *v);
+// Back into the queue as a new sequence number with a fresh budget, the same id and bytes.
+int store_dead_retry(StoreTxn *t, uint64_t dead, uint64_t *ret_seq) _must_use_; // -ENOENT
+int store_dead_drop(StoreTxn *t, uint64_t dead) _must_use_;                     // -ENOENT
+// A row whose checksum is wrong leaves the queue for the quarantine (kept for a person).
+void store_quarantine(StoreTxn *t, uint64_t seq);
+
+// ---- reading. Between begin and end (under 100 ms) slices into the map stay valid; a commit in
+// between ends them. Nestable reads are not needed and not allowed.
+int store_read_begin(Store *s) _must_use_;
+void store_read_end(Store *s);
+
+int store_get_event(Store *s, uint64_t seq, StoreEvent *ret) _must_use_;      // -ENOENT -EUCLEAN
+int store_event_route(const StoreEvent *e, uint16_t route, StoreRoute *ret) _must_use_;
+int store_get_own(Store *s, DeliveryKey d, Slice *ret_headers, Slice *ret_body) _must_use_;
+int store_get_owed(Store *s, DeliveryKey d, StoreOwed *ret) _must_use_;       // -ENOENT
+int store_get_position(Store *s, uint32_t source, Slice *ret) _must_use_;     // -ENOENT
+int store_get_meta(Store *s, const char *key, Slice *ret) _must_use_;         // -ENOENT
+// Rows of a source's state with key > from, until max bytes; 1 = there is more.
+int store_each_state(Store *s, uint32_t source, Slice from, size_t max,
+                     int (*each)(Slice key, Slice value, void *u), void *u) _must_use_;
+// Deliveries of one sink without an owed row, seq >= *cursor, in order; moves the cursor behind the
+// last one looked at. Stops after n, or after looking at max_scan events. A corrupt row stops the
+// scan with -EUCLEAN, *cursor at it.
+int store_scan_fresh(Store *s, uint16_t sink, uint64_t *cursor, unsigned max_scan,
+                     DeliveryKey *ret, uint64_t *ret_bytes, unsigned n, unsigned *ret_n) _must_use_;
+// Waiting deliveries of one sink with due <= until, in order of time, beginning behind `after`
+// (NULL: at the first). Next due beyond it goes to *ret_next (USEC_INFINITY when none).
+typedef struct DueDelivery {
+        DeliveryKey key;
+        uint64_t due_usec;
+        StoreOwed owed;
+} DueDelivery;
+int store_scan_due(Store *s, uint16_t sink, const DueDelivery *after, uint64_t until_usec,
+                   DueDelivery *ret, unsigned n, unsigned *ret_n, uint64_t *ret_next) _must_use_;
+int store_each_owed(Store *s, uint16_t sink, int (*each)(DeliveryKey d, const StoreOwed *o, void *u), void *u) _must_use_;
+
+typedef struct StoreDead {
+        uint64_t dead;
+        uint16_t sink;
+        uint32_t rule;
+        const char *reason; // short word
+        StoreRoute route;   // with own_headers and own_body
+        StoreVerdict verdict;
+        Slice record;
+} StoreDead;
+int store_each_dead(Store *s, uint64_t from, int (*each)(const StoreDead *d, void *u), void *u) _must_use_;
+int store_get_dead(Store *s, uint64_t dead, StoreDead *ret) _must_use_;
+
+typedef struct StoreGap {
+        uint64_t seq;
+        uint32_t source;
+        Slice record;
+} StoreGap;
+int store_each_gap(Store *s, int (*each)(const StoreGap *g, void *u), void *u) _must_use_;
+int store_each_event(Store *s, uint64_t from, int (*each)(const StoreEvent *e, void *u), void *u) _must_use_;
+
+typedef struct LedgerEntry {
+        LedgerKind kind;
+        uint64_t seq;
+        uint16_t route, sink;
+        uint32_t rule;
+        char event_id[33]; // hex
+        StoreVerdict verdict;
+} LedgerEntry;
+// From the newest backwards, at most max_commits commits looked at; *cursor (0 = newest) resumes.
+int store_each_ledger(Store *s, uint64_t *cursor, unsigned max_commits,
+                      int (*each)(const LedgerEntry *e, void *u), void *u) _must_use_;
+
+// ---- what it holds, kept in memory and with each commit: cheap to ask
+typedef struct StoreUsage {
+        uint64_t size;           // bytes of the map
+        uint64_t used;           // pages in use (last page - free pages), bytes
+        uint64_t events, event_bytes;
+        uint64_t dead, dead_bytes;
+        uint64_t ledger_bytes, quarantined, open_gaps;
+        uint64_t last_seq, commits;
+} StoreUsage;
+void store_usage(Store *s, StoreUsage *ret);
+typedef struct SinkUsage {
+        uint64_t deliveries, bytes; // owed to the sink, ended ones not counted
+        uint64_t oldest_seq;        // a lower bound; 0 when none
+} SinkUsage;
+void store_sink_usage(Store *s, uint16_t sink, SinkUsage *ret);
+uint64_t store_state_bytes(Store *s, uint32_t source);
+
+// Reads every row and checks sums, references and counters. Returns the number of faults (each told
+// through `fault`), or a negative errno.
+int store_scrub(Store *s, void (*fault)(const char *text, void *u), void *u) _must_use_;
