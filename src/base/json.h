@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // JSON by hand, for the paths that run for each event: a validator, a writer, and a flat read-only
 // tree. Control messages and option values use jansson instead; this file is for what must be fast.
+// Names keep clear of jansson.h (json_string, json_null, JSON_*): a file may include both.
 #pragma once
 
 #include "base/buf.h"
@@ -21,20 +22,20 @@ void json_begin(JsonWriter *w, char open); // '{' or '['
 void json_end(JsonWriter *w, char close);  // '}' or ']'
 void json_key(JsonWriter *w, const char *key);       // a plain key that needs no escaping
 void json_key_slice(JsonWriter *w, Slice key);       // any key
-void json_string(JsonWriter *w, Slice s);            // invalid UTF-8 bytes become U+FFFD
+void json_add_string(JsonWriter *w, Slice s);            // invalid UTF-8 bytes become U+FFFD
 void json_text(JsonWriter *w, const char *text);     // NULL writes null
 void json_u64(JsonWriter *w, uint64_t v);
 void json_i64(JsonWriter *w, int64_t v);
 void json_bool(JsonWriter *w, bool v);
-void json_null(JsonWriter *w);
+void json_add_null(JsonWriter *w);
 void json_raw(JsonWriter *w, Slice value);           // a value that is JSON already
-// The escaped form without quotes, as json_string writes it between them.
+// The escaped form without quotes, as json_add_string writes it between them.
 void json_add_escaped(Buf *b, Slice s);
 
 // A parsed document as one array of nodes in document order. A node's subtree is the run of nodes
 // from it to its `next`. Memory is reused by the next parse; slices borrow from the input.
 typedef enum JsonType {
-        JSON_NULL, JSON_FALSE, JSON_TRUE, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT,
+        JSON_NODE_NULL, JSON_NODE_FALSE, JSON_NODE_TRUE, JSON_NODE_NUMBER, JSON_NODE_STRING, JSON_NODE_ARRAY, JSON_NODE_OBJECT,
 } JsonType;
 
 typedef struct JsonNode {
