@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: MIT
+// The one table of fail points and the counter behind them. A name that is passed but not listed
+// is a bug of ours (assert); a name that is listed but nowhere passed is found by the kill test,
+// which demands that each is hit.
+#include "base/failpoint.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+
+typedef struct FailPoint {
+        const char *name;
+        const char *where; // what has and what has not happened when it is passed
+} FailPoint;
+
+// Sorted by name. To add one: a row here, FAILPOINT("that.name") at the place, nothing else.
+static const FailPoint fail_points[] = {
+        {"store.after-commit", "a transaction is durable, nobody has been told"},
+        {"store.before-commit", "all rows of a transaction are put, nothing is durable"},
+        {"store.create-before-rename", "a new store is complete but has not its name yet"},
+        {"store.salvage-before-rename", "a salvaged store is complete, the corrupt one in place"},
+        {"store.salvage-between-renames", "the corrupt store is moved aside, none in its place"},
+};
+
+bool failpoint_armed;
+static const FailPoint *armed_point;
+static unsigned long hits_left;
+
+static const FailPoint *failpoint_find(const char *name, size_t len)
+{
+        for (size_t i = 0; i < N_ELEMENTS(fail_points); i++)
+                if (strlen(fail_points[i].name) == len &&
+                        memcmp(fail_points[i].name, name, len) == 0)
+                        return &fail_points[i];
+        return NULL;
+}
+
+void failpoint_hit(const char *name)
+{
+        const FailPoint *p = failpoint_find(name, strlen(name));
+        assert(p);
+        if (p != armed_point || --hits_left > 0)
+                return;
+        (void)kill(getpid(), SIGKILL);
+        for (;;) // the signal is pending; nothing behind the fail point may run
+                (void)pause();
+}
+
+int failpoint_set(const char *spec)
+{
+        if (!spec || !*spec) {
+                failpoint_armed = false;
+                return 0;
+        }
+        const char *colon = strrchr(spec, ':');
+        if (!colon || colon[1] < '0' || colon[1] > '9')
+                return -EINVAL;
+        char *end;
+        errno = 0;
+        unsigned long n = strtoul(colon + 1, &end, 10);
+        if (*end || errno || n == 0)
+                return -EINVAL;
+        const FailPoint *p = failpoint_find(spec, (size_t)(colon - spec));
+        if (!p)
+                return -ENOENT;
+        armed_point = p;
+        hits_left = n;
+        failpoint_armed = true;
+        return 0;
+}
+
+void failpoint_each(void (*each)(const char *name, const char *where, void *u), void *u)
+{
+        for (size_t i = 0; i < N_ELEMENTS(fail_points); i++)
+                each(fail_points[i].name, fail_points[i].where, u);
+}
+
+__attribute__((constructor)) static void failpoint_from_environment(void)
+{
+        const char *spec = getenv("BELFRY_FAILPOINT");
+        int r = failpoint_set(spec);
+        if (r < 0) {
+                (void)fprintf(stderr, "BELFRY_FAILPOINT=%s: %s\n", spec,
+                        r == -ENOENT ? "no such fail point" : "expected NAME:N");
+                _exit(2);
+        }
+}
