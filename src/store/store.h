@@ -104,6 +104,7 @@ typedef struct StoreOwed {
         uint8_t crashes;      // out alone when a sink process died
         uint64_t due_usec;    // wall
         uint64_t first_usec;  // wall, of the first attempt
+        uint64_t since_usec;  // wall, when it came into this state
         char detail[96];      // NUL-terminated
 } StoreOwed;
 
@@ -143,6 +144,7 @@ StoreTxn *store_abort(StoreTxn *t);
 // Anything else is final (see above).
 int store_commit(StoreTxn *t, Reason *reason) _must_use_;
 
+// With no routes nothing is stored, but the number is taken (for a gap nobody routes).
 uint64_t store_put_event(StoreTxn *t, uint32_t source, Slice record, const StoreRoute *routes, uint16_t n_routes);
 void store_put_position(StoreTxn *t, uint32_t source, Slice position);
 void store_put_state(StoreTxn *t, uint32_t source, Slice key, Slice value);
