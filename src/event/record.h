@@ -39,6 +39,8 @@ typedef struct Record { // a view; borrows from the stored bytes
 int record_build(Buf *out, const RecordOrigin *o, const EventDraft *d, size_t max_record,
                  Reason *ret_reason) _must_use_;
 int record_parse(Slice bytes, Record *ret) _must_use_; // -EBADMSG
+// Adds a record's subject or key as plain text, its JSON escapes undone.
+void record_text(Buf *out, Slice escaped);
 
 // The id of a delivery: the event's, or event id + "_" + 8 hex digits of the rule's hash.
 enum { DELIVERY_ID_MAX = ID_HEX + 1 + 8 + 1 };

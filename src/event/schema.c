@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: MIT
+// Names of field types, and the event type that every source has. The tables of the sources
+// themselves stand with the sources.
+#include "event/schema.h"
+
+#include "base/cleanup.h"
+#include <string.h>
+
+static const char *const field_types[_FIELD_TYPE_MAX] = {
+        [FIELD_STRING] = "string",
+        [FIELD_NUMBER] = "number",
+        [FIELD_BOOL] = "bool",
+        [FIELD_TIME] = "time",
+        [FIELD_LIST] = "list",
+        [FIELD_OBJECT] = "object",
+        [FIELD_ANY] = "any",
+};
+
+const char *field_type_to_string(FieldType t)
+{
+        return (int)t >= 0 && t < _FIELD_TYPE_MAX ? field_types[t] : NULL;
+}
+
+FieldType field_type_from_string(const char *s)
+{
+        for (int t = 0; s && t < _FIELD_TYPE_MAX; t++)
+                if (strcmp(field_types[t], s) == 0)
+                        return (FieldType)t;
+        return _FIELD_TYPE_INVALID;
+}
+
+static const EventField gap_fields[] = {
+        {"reason", FIELD_STRING,
+                "Why something may have gone unreported, a word such as vacuumed."},
+        {"from", FIELD_ANY, "The last position or time known to be complete; null if unknown."},
+        {"to", FIELD_ANY, "The position or time from which reports are complete again."},
+        {"detail", FIELD_STRING, "The cause in a sentence, with what to do about it if anything."},
+};
+
+const EventType event_type_gap = {
+        .name = "source.gap",
+        .prose = "Something between two bounds may have gone unreported.",
+        .fields = gap_fields,
+        .n_fields = N_ELEMENTS(gap_fields),
+        .sample = "{\"reason\":\"vacuumed\",\"from\":\"2026-11-23T09:00:00.000000Z\","
+                  "\"to\":\"2026-11-23T09:33:00.000000Z\","
+                  "\"detail\":\"the journal was vacuumed past the saved position\"}",
+};
