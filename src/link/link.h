@@ -16,7 +16,8 @@ typedef struct LinkHandlers {
         // One whole frame; payload is valid during the call. A negative return ends the link.
         int (*frame)(Link *l, uint16_t type, Slice payload, void *userdata);
         // Called once, from the loop, when the peer is gone or broke the rules; error < 0
-        // (-ECONNRESET for a plain end of file). After it nothing is called any more.
+        // (-ECONNRESET for a plain end of file, -EBADMSG and -EMSGSIZE for a broken or over-long frame,
+        // what frame() returned). After it nothing is called any more. Both may call link_free().
         void (*closed)(Link *l, int error, const char *reason, void *userdata);
 } LinkHandlers;
 
@@ -39,9 +40,12 @@ DEFINE_CLEANUP(Link, link_free)
 // a burst of small frames becomes one write.
 Buf *link_begin(Link *l, uint16_t type);
 int link_end(Link *l, bool flush) _must_use_;
+void link_cancel(Link *l); // instead of link_end: forgets the frame begun
 int link_send(Link *l, uint16_t type, Slice payload) _must_use_; // begin, fill, end(flush)
 int link_flush(Link *l) _must_use_;
 
 size_t link_queued(const Link *l);  // bytes not yet taken by the socket
-void link_pause_read(Link *l);      // frames stay in the socket (and at most one read's worth here)
+// Frames stay in the socket (and at most one read's worth here), and so does the end of the link:
+// closed() waits for the resume, behind the frames that were sent before it.
+void link_pause_read(Link *l);
 void link_resume_read(Link *l);

@@ -86,6 +86,7 @@ typedef struct MessageEvents {
         bool has_position;
         Slice position;
         uint32_t n_events, n_changes;
+        uint32_t events_left, changes_left; // not yet read
         WireReader rest; // stands before the first event; read n_events, then n_changes
 } MessageEvents;
 
@@ -98,12 +99,16 @@ int message_get_log(Slice p, MessageLog *ret) _must_use_;
 void message_put_failed(Buf *b, const MessageFailed *m);
 int message_get_failed(Slice p, MessageFailed *ret) _must_use_;
 void message_put_event(Buf *b, const MessageEvent *e);
+// Walks the whole frame: after it every next_* of the announced number succeeds, so that a caller
+// never takes half a frame. Reading beyond them is -EBADMSG; changes come after all events.
 int message_get_events(Slice p, MessageEvents *ret) _must_use_;
 int message_next_event(MessageEvents *m, MessageEvent *ret) _must_use_;
 void message_put_change(Buf *b, const MessageStateChange *c);
 int message_next_change(MessageEvents *m, MessageStateChange *ret) _must_use_;
 void message_put_u64(Buf *b, uint64_t v);                       // DURABLE, CANCEL, UNSENT
 int message_get_u64(Slice p, uint64_t *ret) _must_use_;
+void message_put_u32(Buf *b, uint32_t v);                       // FORGET
+int message_get_u32(Slice p, uint32_t *ret) _must_use_;
 void message_put_bytes(Buf *b, Slice s);                        // DEGRADED, STATS
 int message_get_bytes(Slice p, Slice *ret) _must_use_;
 
@@ -117,46 +122,4 @@ typedef struct MessageState {
 int message_get_state(Slice p, MessageState *ret) _must_use_;
 int message_next_state(MessageState *m, Slice *ret_key, Slice *ret_value) _must_use_; // 0 = end, 1 = a row
 
-typedef struct MessageEndpoint {
-        uint32_t endpoint;   // the hub's number for the sink, the same until the hub restarts
-        uint32_t generation; // rises with each reload that changes it
-        Slice name, options; // options: JSON object by the sink's option table, references unresolved
-} MessageEndpoint;
-void message_put_endpoint(Buf *b, const MessageEndpoint *m);
-int message_get_endpoint(Slice p, MessageEndpoint *ret) _must_use_;
-
-// How the body was made, fixed when stored: what the sink says about content type and headers.
-typedef enum BodyFormat {
-        BODY_CLOUDEVENTS,        // the record's JSON text
-        BODY_CLOUDEVENTS_BINARY, // data as body, head as ce-* headers (in `headers`)
-        BODY_DATA,               // data alone
-        BODY_RENDERED,           // a rule's own body
-        _BODY_FORMAT_MAX,
-        _BODY_FORMAT_INVALID = -22,
-} BodyFormat;
-const char *body_format_to_string(BodyFormat f);
-BodyFormat body_format_from_string(const char *s); // _BODY_FORMAT_INVALID when unknown
-
-typedef struct MessageAttempt {
-        uint64_t ticket;     // the hub's number of this attempt
-        uint32_t endpoint, generation;
-        uint8_t format;      // BodyFormat
-        bool trace;          // ping: report the whole exchange in the verdict
-        Slice method, id;    // webhook-id
-        Slice headers;       // rule's headers: (bytes name, bytes value)*, rendered and checked
-        Slice body;
-} MessageAttempt;
-void message_put_attempt(Buf *b, const MessageAttempt *m);
-int message_get_attempt(Slice p, MessageAttempt *ret) _must_use_;
-
-typedef struct MessageVerdict {
-        uint64_t ticket;
-        uint8_t class;          // VerdictClass, module/verdict.h
-        uint16_t status;        // HTTP status, 0 if none came
-        uint64_t retry_after_usec; // from now; 0 = the endpoint did not say
-        uint64_t total_usec, connect_usec, first_byte_usec;
-        Slice detail;           // a few words for people, at most 256 bytes
-        Slice trace;            // only when asked for
-} MessageVerdict;
-void message_put_verdict(Buf *b, const MessageVerdict *m);
-int message_get_verdict(Slice p, MessageVerdict *ret) _must_use_;
+#include "link/message_sink.h"
