@@ -13,6 +13,7 @@
 //   control*.c  the control socket and its methods
 #pragma once
 
+#include "base/limits.h"
 #include "base/reason.h"
 #include "config/config.h"
 #include "event/messages.h"
@@ -21,6 +22,7 @@
 #include "module/verdict.h"
 #include "rule/ruleset.h"
 #include "store/store.h"
+#include <errno.h>
 #include <sys/queue.h>
 #include <uthash.h>
 
@@ -195,8 +197,10 @@ struct Hub {
         bool all_paused; // the store is over 85 %
         bool ready_sent;
         uint64_t started_wall;
-        sd_event_source *stop_timer, *tick;
-        Buf record; // scratch of intake
+        sd_event_source *stop_timer;
+        uint64_t stop_began_boot; // when stopping began (minus a margin)
+        Buf records, lengths; // scratch of intake: the records of one batch, u32 length each
+        Buf record;           // scratch for one record
         Buf body;   // scratch of dispatch
         char status_line[256];
 };

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: MIT
+// When the open transaction is committed, and what follows from it. Everything the hub learns
+// between two commits (events, state, positions, verdicts) goes into ONE transaction. It is
+// committed when nothing more is waiting to be read, or at 1 MB, or at 5 ms; a stream of small
+// batches waits about as long as the last commit took, so that a trickle does not pay two disk
+// barriers an event. Any commit error ends the process: after a restart the database says what
+// holds.
+#include "hub/hub.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include <systemd/sd-event.h>
+
+static int batch_on_idle(sd_event_source *e, void *userdata);
+static int batch_on_timer(sd_event_source *e, uint64_t usec, void *userdata);
+
+int batch_init(Hub *h)
+{
+        int r = sd_event_add_defer(h->event, &h->batch.idle, batch_on_idle, h);
+        if (r < 0)
+                return r;
+        (void)sd_event_source_set_priority(h->batch.idle, PRIORITY_COMMIT);
+        (void)sd_event_source_set_enabled(h->batch.idle, SD_EVENT_OFF);
+        r = sd_event_add_time(h->event, &h->batch.timer, CLOCK_BOOTTIME, 0, 1, batch_on_timer, h);
+        if (r < 0)
+                return r;
+        (void)sd_event_source_set_priority(h->batch.timer, PRIORITY_VERDICT);
+        return sd_event_source_set_enabled(h->batch.timer, SD_EVENT_OFF);
+}
+
+StoreTxn *batch_txn(Hub *h)
+{
+        Batch *b = &h->batch;
+        if (!b->txn) {
+                b->txn = store_begin(h->store);
+                b->began_boot = clock_boot_usec();
+                b->bytes = 0;
+                b->n_events = 0;
+                (void)sd_event_source_set_enabled(b->idle, SD_EVENT_ONESHOT);
+        }
+        return b->txn;
+}
+
+void batch_note(Hub *h, size_t bytes, bool event)
+{
+        Batch *b = &h->batch;
+        b->bytes += bytes;
+        b->n_events += event;
+        if (b->bytes >= LIMIT_BATCH_BYTES || clock_boot_usec() - b->began_boot >= LIMIT_BATCH_USEC)
+                batch_commit(h);
+}
+
+// How long the open transaction should still wait for company.
+static uint64_t batch_wait(const Batch *b, uint64_t now)
+{
+        // Only verdicts: nobody waits for them, and a crash repeats at most what was in flight.
+        uint64_t until = b->n_events == 0 ? b->began_boot + LIMIT_BATCH_USEC
+                                          : b->last_commit_end_boot + b->last_commit_took;
+        if (until > b->began_boot + LIMIT_BATCH_USEC)
+                until = b->began_boot + LIMIT_BATCH_USEC;
+        return until > now ? until - now : 0;
+}
+
+static int batch_on_idle(sd_event_source *e, void *userdata)
+{
+        Hub *h = userdata;
+        if (!h->batch.txn)
+                return 0;
+        uint64_t wait = batch_wait(&h->batch, clock_boot_usec());
+        if (wait == 0) {
+                batch_commit(h);
+                return 0;
+        }
+        (void)sd_event_source_set_time_relative(h->batch.timer, wait);
+        (void)sd_event_source_set_enabled(h->batch.timer, SD_EVENT_ONESHOT);
+        return 0;
+}
+
+static int batch_on_timer(sd_event_source *e, uint64_t usec, void *userdata)
+{
+        batch_commit(userdata);
+        return 0;
+}
+
+static void batch_tell_sources(Hub *h)
+{
+        HubSource *s;
+        LIST_FOREACH (s, &h->sources, link) {
+                if (!s->confirm_pending)
+                        continue;
+                s->confirm_pending = false;
+                if (!s->child.link)
+                        continue;
+                message_put_u64(link_begin(s->child.link, MESSAGE_DURABLE), s->batch_confirm);
+                if (link_end(s->child.link, true) < 0)
+                        child_kill(&s->child, "it does not read what it is told");
+        }
+}
+
+void batch_commit(Hub *h)
+{
+        Batch *b = &h->batch;
+        if (!b->txn)
+                return;
+        uint64_t began = clock_boot_usec();
+        Reason reason = {0};
+        int r = store_commit(TAKE_PTR(b->txn), &reason);
+        if (r < 0) {
+                log_write(LOG_CRIT, &(LogFields){.message_id = MESSAGE_ID_STORE},
+                        "the store did not take a commit: %s; restarting from what is durable",
+                        reason.text);
+                _exit(EXIT_FAILURE);
+        }
+        b->last_commit_end_boot = clock_boot_usec();
+        b->last_commit_took = b->last_commit_end_boot - began;
+        (void)sd_event_source_set_enabled(b->idle, SD_EVENT_OFF);
+        (void)sd_event_source_set_enabled(b->timer, SD_EVENT_OFF);
+
+        batch_tell_sources(h);
+        HubSink *k;
+        LIST_FOREACH (k, &h->sinks, link)
+                queue_committed(k);
+        for (size_t i = 0; i < b->n_fresh; i++)
+                queue_fresh(b->fresh[i].sink, b->fresh[i].key);
+        b->n_fresh = 0;
+        pressure_update(h);
+        dispatch_wake(h);
+}

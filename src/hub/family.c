@@ -1,0 +1,372 @@
+// SPDX-License-Identifier: MIT
+// Births and deaths of the module processes, their first words and what they log. A child that died
+// is born again at once the first time, with back-off from the second death within a minute; one
+// that hangs or breaks the rules is killed, and its work is issued again only after it was reaped.
+#include "hub/hub.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "hub/spawn.h"
+#include <signal.h>
+#include <sys/pidfd.h>
+#include <sys/wait.h>
+
+enum { BACKOFF_FIRST_SEC = 1, BACKOFF_MAX_SEC = 60, STOP_SEC = 10, START_SEC = 30 };
+
+static void child_died(HubChild *c, const siginfo_t *si);
+
+void child_init(HubChild *c, Hub *h, HubSource *source, int pool_index)
+{
+        *c = (HubChild){.hub = h, .source = source, .pool_index = pool_index, .pidfd = -1};
+}
+
+const char *child_title(const HubChild *c)
+{
+        static char title[64];
+        if (c->source)
+                (void)snprintf(title, sizeof(title), "source %s", c->source->name);
+        else
+                (void)snprintf(title, sizeof(title), "sink process %d", c->pool_index + 1);
+        return title;
+}
+
+const char *child_state_to_string(const HubChild *c)
+{
+        static const char *const names[] = {"down", "starting", "starting", "ready", "stopping"};
+        return c->state == CHILD_DOWN && c->reason[0] ? "failed" : names[c->state];
+}
+
+static const ConfigModule *child_module(const HubChild *c)
+{
+        const Config *config = c->hub->config;
+        return c->source ? config->sources[c->source->index].module : config->sinks[0].module;
+}
+
+static void child_log(const HubChild *c, int level, const char *message_id, const char *text)
+{
+        log_write(level,
+                &(LogFields){.message_id = message_id,
+                        .instance = c->source ? c->source->name : "sinks"},
+                "%s: %s", child_title(c), text);
+}
+
+void child_kill(HubChild *c, const char *why)
+{
+        if (c->pidfd < 0)
+                return;
+        if (why) {
+                (void)snprintf(c->reason, sizeof(c->reason), "killed: %s", why);
+                child_log(c, LOG_ERR, MESSAGE_ID_MODULE_DIED, c->reason);
+        }
+        (void)pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0);
+}
+
+static int child_hello(HubChild *c, Slice payload)
+{
+        uint32_t protocol;
+        Slice build, module;
+        int r = message_get_hello(payload, &protocol, &build, &module);
+        if (r < 0 || c->state != CHILD_BORN)
+                return -EBADMSG;
+        if (protocol != LINK_PROTOCOL || !slice_eq_str(build, BELFRY_BUILD)) {
+                (void)snprintf(c->reason, sizeof(c->reason),
+                        "it is of build %.*s and belfryd of " BELFRY_BUILD
+                        ": restart belfryd after an upgrade",
+                        SLICE_ARG(build));
+                c->config_failure = true;
+                return -EPROTO;
+        }
+        c->state = CHILD_STARTED;
+        if (c->source)
+                return source_send_start(c->source);
+        MessageStart m = {.credit = SLOTS_PER_PROCESS,
+                .max_event = c->hub->config->limits.event,
+                .options = SLICE_LIT("{}"),
+                .credentials_dir = slice_of(c->hub->credentials_dir ? c->hub->credentials_dir : ""),
+                .hostname = slice_of(c->hub->hostname)};
+        message_put_start(link_begin(c->link, MESSAGE_START), &m);
+        return link_end(c->link, true);
+}
+
+static int child_failed(HubChild *c, Slice payload)
+{
+        MessageFailed m;
+        int r = message_get_failed(payload, &m);
+        if (r < 0)
+                return r;
+        (void)snprintf(c->reason, sizeof(c->reason), "%.*s", SLICE_ARG(m.reason));
+        c->config_failure = m.kind == FAILURE_CONFIG;
+        child_log(c, LOG_ERR, MESSAGE_ID_MODULE_FAILED, c->reason);
+        return 0;
+}
+
+static int child_told(HubChild *c, uint16_t type, Slice payload)
+{
+        MessageLog log;
+        Slice text;
+        int r = 0;
+        switch (type) {
+        case MESSAGE_HELLO:
+                return child_hello(c, payload);
+        case MESSAGE_READY:
+                c->state = CHILD_READY;
+                c->reason[0] = 0;
+                if (!c->source)
+                        pool_ready(c);
+                hub_notify(c->hub);
+                return 0;
+        case MESSAGE_LOG:
+                r = message_get_log(payload, &log);
+                if (r >= 0) {
+                        char id[33] = "";
+                        (void)snprintf(id, sizeof(id), "%.*s", SLICE_ARG(log.message_id));
+                        log_write(log.level & LOG_PRIMASK,
+                                &(LogFields){.message_id = id[0] ? id : NULL,
+                                        .instance = c->source ? c->source->name : "sinks"},
+                                "%s: %.*s", child_title(c), SLICE_ARG(log.text));
+                }
+                return r;
+        case MESSAGE_STATS:
+                r = message_get_bytes(payload, &text);
+                if (r < 0 || text.len > LIMIT_STATS)
+                        return -EBADMSG;
+                json_t *stats = json_loadb(text.data, text.len, JSON_REJECT_DUPLICATES, NULL);
+                if (!json_is_object(stats)) {
+                        json_decref(stats);
+                        return -EBADMSG;
+                }
+                json_decref(c->stats);
+                c->stats = stats;
+                return 0;
+        case MESSAGE_FAILED:
+                return child_failed(c, payload);
+        default:
+                return c->source ? source_frame(c, type, payload) : pool_frame(c, type, payload);
+        }
+}
+
+static int child_frame(Link *l, uint16_t type, Slice payload, void *userdata)
+{
+        HubChild *c = userdata;
+        if (c->state < CHILD_STARTED && type != MESSAGE_HELLO && type != MESSAGE_FAILED &&
+                type != MESSAGE_LOG)
+                return -EBADMSG;
+        return child_told(c, type, payload);
+}
+
+// The link is gone: the process is of no use without it. It is reaped by child_on_exit.
+static void child_link_closed(Link *l, int error, const char *reason, void *userdata)
+{
+        HubChild *c = userdata;
+        if (error != -ECONNRESET && c->state != CHILD_STOPPING && !c->reason[0])
+                (void)snprintf(c->reason, sizeof(c->reason), "it broke the protocol: %s", reason);
+        child_kill(c, NULL);
+}
+
+static int child_on_exit(sd_event_source *e, const siginfo_t *si, void *userdata)
+{
+        child_died(userdata, si);
+        return 0;
+}
+
+static int child_on_restart(sd_event_source *e, uint64_t usec, void *userdata)
+{
+        HubChild *c = userdata;
+        c->restart_timer = sd_event_source_disable_unref(c->restart_timer);
+        if (c->state == CHILD_DOWN)
+                child_birth(c);
+        else
+                child_kill(c, c->state == CHILD_STOPPING ? "it does not stop"
+                                                         : "it does not get started");
+        return 0;
+}
+
+static void child_timer(HubChild *c, uint64_t usec)
+{
+        c->restart_timer = sd_event_source_disable_unref(c->restart_timer);
+        if (sd_event_add_time_relative(c->hub->event, &c->restart_timer, CLOCK_BOOTTIME, usec, 1000,
+                    child_on_restart, c) < 0)
+                log_error("%s: no timer: it stays down until a reload", child_title(c));
+}
+
+static int child_spawn(HubChild *c, Reason *reason)
+{
+        Hub *h = c->hub;
+        const ConfigModule *module = child_module(c);
+        char argv0[96], instance[LIMIT_NAME + 1];
+        (void)snprintf(argv0, sizeof(argv0), "belfry-%s-%s", c->source ? "source" : "sink",
+                module->description->name);
+        if (c->source)
+                (void)snprintf(instance, sizeof(instance), "%s", c->source->name);
+        else
+                (void)snprintf(instance, sizeof(instance), "%d", c->pool_index + 1);
+        CagePaths paths = {0};
+        int r = 0;
+        if (c->source) {
+                r = cage_paths_from_options(&paths, module->description,
+                        h->config->sources[c->source->index].options, h->credentials_dir, reason);
+        } else {
+                for (size_t i = 0; r >= 0 && i < h->config->n_sinks; i++)
+                        r = cage_paths_from_options(&paths, module->description,
+                                h->config->sinks[i].options, h->credentials_dir, reason);
+        }
+        if (r >= 0 && c->source)
+                r = spawn_roots_check(&paths, h->state_dir, reason);
+        SpawnedChild born = {.pid = -1};
+        if (r >= 0) {
+                SpawnRequest request = {.program_fd = module->program_fd,
+                        .argv0 = argv0,
+                        .instance = instance,
+                        .cage = &paths,
+                        .family_fd = h->family_fd};
+                r = spawn_child(&request, &born, reason);
+        }
+        cage_paths_clear(&paths);
+        if (r < 0)
+                return r;
+        c->pid = born.pid;
+        c->pidfd = born.pidfd;
+        LinkOptions options = {.max_frame = LIMIT_EVENT_MAX + LIMIT_STATE_BATCH + LIMIT_FRAME_SLACK,
+                .max_queue = 64u * 1024 * 1024,
+                .priority = c->source ? PRIORITY_INTAKE : PRIORITY_VERDICT};
+        static const LinkHandlers handlers = {.frame = child_frame, .closed = child_link_closed};
+        r = link_new(&c->link, h->event, born.link_fd, &options, &handlers, c);
+        if (r >= 0)
+                r = sd_event_add_child_pidfd(
+                        h->event, &c->exit_event, c->pidfd, WEXITED, child_on_exit, c);
+        if (r >= 0) {
+                // After the link: what it still said is read before its death is acted on.
+                (void)sd_event_source_set_priority(c->exit_event, PRIORITY_DISPATCH);
+                message_put_hello(
+                        link_begin(c->link, MESSAGE_HELLO), SLICE_LIT(BELFRY_BUILD), SLICE_NULL);
+                r = link_end(c->link, true);
+        }
+        return r < 0 ? reason_errno(reason, r, "cannot talk to it") : 0;
+}
+
+static void child_schedule_restart(HubChild *c)
+{
+        uint64_t now = clock_boot_usec();
+        c->deaths_in_row = c->deaths && now - c->last_death_boot < 60 * USEC_PER_SEC
+                                   ? c->deaths_in_row + 1
+                                   : 1;
+        c->deaths++;
+        c->last_death_boot = now;
+        if (c->config_failure)
+                return; // a reload starts it again
+        if (c->deaths_in_row == 1) {
+                child_birth(c);
+                return;
+        }
+        uint64_t wait = BACKOFF_FIRST_SEC;
+        for (unsigned i = 2; i < c->deaths_in_row && wait < BACKOFF_MAX_SEC; i++)
+                wait *= 2;
+        child_timer(c, (wait < BACKOFF_MAX_SEC ? wait : BACKOFF_MAX_SEC) * USEC_PER_SEC);
+}
+
+void child_birth(HubChild *c)
+{
+        if (c->hub->state == HUB_STOPPING || c->state != CHILD_DOWN)
+                return;
+        Reason reason = {0};
+        c->restart_timer = sd_event_source_disable_unref(c->restart_timer);
+        c->born_boot = clock_boot_usec();
+        c->state = CHILD_BORN;
+        int r = child_spawn(c, &reason);
+        if (r >= 0)
+                return;
+        (void)snprintf(c->reason, sizeof(c->reason), "%s", reason.text);
+        child_log(c, LOG_ERR, MESSAGE_ID_MODULE_FAILED, c->reason);
+        if (c->exit_event) {
+                child_kill(c, NULL);
+                return;
+        }
+        c->state = CHILD_DOWN;
+        c->link = link_free(c->link);
+        child_timer(c, 5 * USEC_PER_SEC);
+        hub_notify(c->hub);
+}
+
+void child_stop(HubChild *c)
+{
+        if (c->state == CHILD_DOWN) {
+                c->restart_timer = sd_event_source_disable_unref(c->restart_timer);
+                return;
+        }
+        if (c->state == CHILD_STOPPING)
+                return;
+        c->state = CHILD_STOPPING;
+        if (!c->link || link_send(c->link, MESSAGE_STOP, SLICE_NULL) < 0)
+                child_kill(c, NULL);
+        child_timer(c, STOP_SEC * USEC_PER_SEC);
+}
+
+static void child_gone(HubChild *c)
+{
+        c->exit_event = sd_event_source_disable_unref(c->exit_event);
+        c->restart_timer = sd_event_source_disable_unref(c->restart_timer);
+        c->link = link_free(c->link);
+        if (c->pidfd >= 0)
+                (void)close(c->pidfd);
+        c->pidfd = -1;
+        c->pid = 0;
+        c->state = CHILD_DOWN;
+}
+
+static void child_died(HubChild *c, const siginfo_t *si)
+{
+        Hub *h = c->hub;
+        bool asked = c->state == CHILD_STOPPING;
+        if (!asked) {
+                char how[96];
+                if (si->si_code == CLD_EXITED)
+                        (void)snprintf(how, sizeof(how), "ended with status %d", si->si_status);
+                else
+                        (void)snprintf(how, sizeof(how), "was killed by signal %d (%s)",
+                                si->si_status, strsignal(si->si_status));
+                if (!c->reason[0])
+                        (void)snprintf(c->reason, sizeof(c->reason), "%s", how);
+                child_log(c, LOG_WARNING, MESSAGE_ID_MODULE_DIED, how);
+        }
+        child_gone(c);
+        if (c->source)
+                c->source->confirm_pending = false;
+        else
+                pool_died(c);
+        if (h->state == HUB_STOPPING)
+                return; // main.c looks whether that was the last
+        bool isolation = !c->source && c->pool_index == (int)h->n_pool;
+        if (c->source && c->source->removed)
+                return; // reload.c's sweep frees it
+        if (!c->source && (h->config->n_sinks == 0 || (isolation && asked)))
+                return;
+        if (isolation && TAILQ_EMPTY(&h->alone))
+                return;
+        if (asked)
+                child_birth(c);
+        else
+                child_schedule_restart(c);
+        hub_notify(h);
+}
+
+void child_clear(HubChild *c)
+{
+        if (c->pidfd >= 0) {
+                (void)pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0);
+                siginfo_t si;
+                (void)waitid(P_PIDFD, (id_t)c->pidfd, &si, WEXITED);
+        }
+        child_gone(c);
+        json_decref(c->stats);
+        c->stats = NULL;
+}
+
+int family_start(Hub *h, Reason *reason)
+{
+        int r = family_lock_open(h->runtime_dir, &h->family_fd, reason);
+        if (r >= 0)
+                r = family_lock_reap_orphans(h->family_fd, reason);
+        for (unsigned i = 0; i < POOL_MAX; i++)
+                child_init(&h->pool[i], h, NULL, (int)i);
+        return r;
+}

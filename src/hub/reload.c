@@ -1,0 +1,374 @@
+// SPDX-License-Identifier: MIT
+// From one configuration to the next, at start from none. What did not change is left alone: a source
+// whose options are the same keeps running, a sink gets a new generation only when its options
+// changed (running attempts end on the old one). A text that is wrong is refused whole, before
+// anything was touched; so is taking away a sink that is still owed, unless told to park or drop.
+#include "hub/hub.h"
+
+#include "base/clock.h"
+#include "base/log.h"
+
+static HubSource *source_by_name(Hub *h, const char *name)
+{
+        HubSource *s;
+        LIST_FOREACH (s, &h->sources, link)
+                if (!s->removed && strcmp(s->name, name) == 0)
+                        return s;
+        return NULL;
+}
+
+static HubSink *sink_by_name(Hub *h, const char *name)
+{
+        HubSink *k;
+        LIST_FOREACH (k, &h->sinks, link)
+                if (!k->removed && strcmp(k->name, name) == 0)
+                        return k;
+        return NULL;
+}
+
+static int source_new(Hub *h, const char *name, HubSource **ret)
+{
+        HubSource *s = calloc(1, sizeof(*s));
+        if (!s)
+                return -ENOMEM;
+        s->hub = h;
+        (void)snprintf(s->name, sizeof(s->name), "%s", name);
+        child_init(&s->child, h, s, -1);
+        int r = record_origin_init(&s->origin, h->hostname, name);
+        if (r >= 0)
+                r = store_intern(batch_txn(h), STORE_SOURCE, name, &s->number);
+        if (r < 0) {
+                free(s);
+                return r;
+        }
+        LIST_INSERT_HEAD(&h->sources, s, link);
+        *ret = s;
+        return 0;
+}
+
+static int sink_new(Hub *h, const char *name, unsigned index, HubSink **ret)
+{
+        HubSink *k = calloc(1, sizeof(*k));
+        uint32_t number;
+        if (!k)
+                return -ENOMEM;
+        int r = store_intern(batch_txn(h), STORE_SINK, name, &number);
+        if (r < 0) {
+                free(k);
+                return r;
+        }
+        k->hub = h;
+        k->index = index;
+        k->number = (uint16_t)number;
+        k->endpoint = ++h->next_endpoint;
+        k->generation = 1;
+        (void)snprintf(k->name, sizeof(k->name), "%s", name);
+        TAILQ_INIT(&k->ready);
+        TAILQ_INIT(&k->out);
+        TAILQ_INIT(&k->settling);
+        LIST_INSERT_HEAD(&h->sinks, k, link);
+        *ret = k;
+        return 0;
+}
+
+static void source_free(HubSource *s)
+{
+        child_clear(&s->child);
+        LIST_REMOVE(s, link);
+        free(s);
+}
+
+// Sources whose process has ended after they left the configuration.
+static void sources_sweep(Hub *h)
+{
+        HubSource *s = LIST_FIRST(&h->sources), *next;
+        for (; s; s = next) {
+                next = LIST_NEXT(s, link);
+                if (s->removed && s->child.state == CHILD_DOWN)
+                        source_free(s);
+        }
+}
+
+static void sink_remove(HubSink *k)
+{
+        k->removed = true;
+        Delivery *d, *next;
+        TAILQ_FOREACH (d, &k->out, link) {
+                AttemptSlot *slot = &k->hub->slots[d->slot];
+                message_put_u64(link_begin(slot->child->link, MESSAGE_CANCEL), slot->ticket);
+                (void)link_end(slot->child->link, true);
+        }
+        queue_drop_memory(k);
+        // The slots of what is out are forgotten: a late verdict finds nobody, what was delivered
+        // is sent once more should the sink come back, with the same id.
+        for (d = TAILQ_FIRST(&k->out); d; d = next) {
+                next = TAILQ_NEXT(d, link);
+                k->hub->slots[d->slot].delivery = NULL;
+                HASH_DELETE(hh, k->by_key, d);
+                free(d);
+        }
+        sd_event_source_disable_unref(k->timer);
+        LIST_REMOVE(k, link);
+        free(k);
+}
+
+static int drop_owed(Hub *h, HubSink *k)
+{
+        DeliveryKey keys[256];
+        uint64_t bytes[256];
+        uint64_t cursor = 1, before;
+        StoreVerdict v = {.class = VERDICT_REJECTED,
+                .when_usec = clock_wall_usec(),
+                .detail = SLICE_LIT("dropped with its sink")};
+        unsigned n = 0;
+        do {
+                before = cursor;
+                int r = store_read_begin(h->store);
+                if (r >= 0) {
+                        r = store_scan_fresh(h->store, k->number, &cursor, 4096, keys, bytes,
+                                N_ELEMENTS(keys), &n);
+                        store_read_end(h->store);
+                }
+                if (r < 0)
+                        return r;
+                for (unsigned i = 0; i < n; i++)
+                        store_end(batch_txn(h), keys[i], END_DISCARDED, &v);
+                batch_commit(h);
+        } while (n || cursor != before);
+        DueDelivery due[256];
+        do {
+                uint64_t next;
+                int r = store_read_begin(h->store);
+                if (r >= 0) {
+                        r = store_scan_due(h->store, k->number, NULL, USEC_INFINITY, due,
+                                N_ELEMENTS(due), &n, &next);
+                        store_read_end(h->store);
+                }
+                if (r < 0)
+                        return r;
+                for (unsigned i = 0; i < n; i++)
+                        store_end(batch_txn(h), due[i].key, END_DISCARDED, &v);
+                batch_commit(h);
+        } while (n);
+        return 0;
+}
+
+static bool sink_differs(const ConfigSink *a, const ConfigSink *b)
+{
+        return a->module->description != b->module->description &&
+                               strcmp(a->module->description->name, b->module->description->name)
+                       ? true
+                       : !json_equal(a->options, b->options);
+}
+
+static int apply_sinks(Hub *h, const Config *c, HubSink **sink_of)
+{
+        for (unsigned i = 0; i < c->n_sinks; i++) {
+                HubSink *k = sink_by_name(h, c->sinks[i].name);
+                if (!k) {
+                        int r = sink_new(h, c->sinks[i].name, i, &k);
+                        if (r < 0)
+                                return r;
+                }
+                sink_of[i] = k;
+        }
+        return 0;
+}
+
+static int apply_sources(Hub *h, const Config *c, HubSource **source_of)
+{
+        for (unsigned i = 0; i < c->n_sources; i++) {
+                HubSource *s = source_by_name(h, c->sources[i].name);
+                if (!s) {
+                        int r = source_new(h, c->sources[i].name, &s);
+                        if (r < 0)
+                                return r;
+                }
+                source_of[i] = s;
+        }
+        return 0;
+}
+
+// The point of no return: indexes, configuration and rules change together, then the processes
+// follow.
+static void apply_switch(
+        Hub *h, Config *c, RuleSet *rules, HubSource **source_of, HubSink **sink_of)
+{
+        Config *old = h->config;
+        HubSource *s, *s_next;
+        for (s = LIST_FIRST(&h->sources); s; s = s_next) {
+                s_next = LIST_NEXT(s, link);
+                bool kept = false;
+                for (unsigned i = 0; i < c->n_sources && !kept; i++)
+                        kept = source_of[i] == s;
+                if (!kept && !s->removed) {
+                        log_notice("source %s left the configuration; its position is kept until: "
+                                   "belfry source forget %s",
+                                s->name, s->name);
+                        s->removed = true;
+                        child_stop(&s->child);
+                }
+        }
+        HubSink *k, *k_next;
+        for (k = LIST_FIRST(&h->sinks); k; k = k_next) {
+                k_next = LIST_NEXT(k, link);
+                bool kept = false;
+                for (unsigned i = 0; i < c->n_sinks && !kept; i++)
+                        kept = sink_of[i] == k;
+                if (!kept)
+                        sink_remove(k);
+        }
+        free(h->source_of);
+        free(h->sink_of);
+        h->source_of = source_of;
+        h->sink_of = sink_of;
+        h->config = c;
+        if (h->rules)
+                ruleset_counts_carry(rules, h->rules);
+        RuleSet *old_rules = h->rules;
+        h->rules = rules;
+        for (unsigned i = 0; i < c->n_sinks; i++) {
+                k = sink_of[i];
+                bool fresh = !old || k->index >= old->n_sinks ||
+                             strcmp(old->sinks[k->index].name, k->name) != 0;
+                bool changed = !fresh && sink_differs(&old->sinks[k->index], &c->sinks[i]);
+                k->index = i;
+                if (changed) {
+                        k->generation++;
+                        pool_send_endpoint(k);
+                        if (k->hold.held)
+                                k->hold.until_boot =
+                                        0; // perhaps the change was the cure: probe now
+                }
+        }
+        for (unsigned i = 0; i < c->n_sources; i++) {
+                s = source_of[i];
+                bool known = old && s->index < old->n_sources &&
+                             strcmp(old->sources[s->index].name, s->name) == 0 &&
+                             s->child.state != CHILD_DOWN;
+                bool same =
+                        known && json_equal(old->sources[s->index].options, c->sources[i].options);
+                s->index = i;
+                s->child.config_failure = false;
+                if (known && !same)
+                        child_stop(&s->child); // born again with the new options once it has ended
+                else if (!known)
+                        child_birth(&s->child);
+        }
+        (void)ruleset_free(old_rules);
+        (void)config_free(old);
+}
+
+static void apply_pool(Hub *h)
+{
+        if (h->n_pool == 0)
+                h->n_pool = (unsigned)h->config->limits.sink_processes;
+        for (unsigned i = 0; i < h->n_pool && h->config->n_sinks > 0; i++)
+                if (h->pool[i].state == CHILD_DOWN && !h->pool[i].restart_timer)
+                        child_birth(&h->pool[i]);
+        static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
+        if (h->config->log.level >= 0 && h->config->log.level < (int)N_ELEMENTS(levels))
+                log_set_max_level(levels[h->config->log.level]);
+}
+
+int hub_apply(Hub *h, Config *c, RuleSet *rules, Reason *reason)
+{
+        sources_sweep(h);
+        HubSource **source_of = calloc(c->n_sources + 1, sizeof(*source_of));
+        HubSink **sink_of = calloc(c->n_sinks + 1, sizeof(*sink_of));
+        if (!source_of || !sink_of) {
+                free(source_of);
+                free(sink_of);
+                return reason_set(reason, -ENOMEM, "out of memory");
+        }
+        HubSink *before = LIST_FIRST(&h->sinks);
+        int r = apply_sinks(h, c, sink_of);
+        if (r >= 0)
+                r = apply_sources(h, c, source_of);
+        for (unsigned i = 0; r >= 0 && i < c->n_rules; i++) {
+                uint32_t number = rule_hash(c->rules[i].name);
+                r = store_intern(batch_txn(h), STORE_RULE, c->rules[i].name, &number);
+        }
+        if (r < 0) {
+                free(source_of);
+                free(sink_of);
+                return reason_errno(
+                        reason, r, "cannot register the names of the configuration in the store");
+        }
+        batch_commit(h);
+        apply_switch(h, c, rules, source_of, sink_of);
+        HubSink *k;
+        LIST_FOREACH (k, &h->sinks, link) {
+                if (k == before)
+                        break; // new ones stand in front
+                sink_load_flags(k);
+                r = queue_load(k);
+                if (r < 0)
+                        return reason_errno(reason, r, "cannot read the queue of sink %s", k->name);
+                pool_send_endpoint(k);
+        }
+        apply_pool(h);
+        batch_commit(h);
+        pressure_update(h);
+        dispatch_wake(h);
+        hub_notify(h);
+        return 0;
+}
+
+static int reload_check_owed(Hub *h, const Config *c, const ReloadOptions *o, Reason *reason)
+{
+        HubSink *k;
+        LIST_FOREACH (k, &h->sinks, link) {
+                bool kept = false;
+                for (unsigned i = 0; i < c->n_sinks && !kept; i++)
+                        kept = strcmp(c->sinks[i].name, k->name) == 0;
+                SinkUsage u;
+                store_sink_usage(h->store, k->number, &u);
+                if (kept || u.deliveries == 0)
+                        continue;
+                if (!o->park && !o->drop)
+                        return reason_set(reason, -EBUSY,
+                                "sink %s would go, but is still owed %llu deliveries: reload with "
+                                "--park (keep them until it is back) or --drop (discard them)",
+                                k->name, (unsigned long long)u.deliveries);
+                if (o->drop) {
+                        int r = drop_owed(h, k);
+                        if (r < 0)
+                                return reason_errno(
+                                        reason, r, "cannot drop what sink %s is owed", k->name);
+                }
+        }
+        return 0;
+}
+
+int hub_reload(Hub *h, const ReloadOptions *o, Diagnostics *d, Reason *reason)
+{
+        Config *c = NULL;
+        RuleSet *rules = NULL;
+        int r = config_load(&c, h->config_path, h->module_dir, d);
+        if (r >= 0)
+                r = ruleset_new(&rules, c, d);
+        if (r < 0) {
+                (void)config_free(c);
+                return reason_set(
+                        reason, -EINVAL, "the configuration has faults; nothing was changed");
+        }
+        batch_commit(h);
+        if (c->store.size != h->config->store.size)
+                diagnose(d, SEVERITY_WARNING, (Place){0}, "store.size",
+                        "takes effect with the next restart");
+        r = reload_check_owed(h, c, o, reason);
+        if (r >= 0)
+                r = hub_apply(h, c, rules, reason);
+        if (r < 0) {
+                if (h->config != c) {
+                        (void)ruleset_free(rules);
+                        (void)config_free(c);
+                }
+                return r;
+        }
+        log_write(LOG_NOTICE, &(LogFields){.message_id = MESSAGE_ID_RELOADED},
+                "configuration reloaded: %zu sources, %zu sinks, %zu rules", c->n_sources,
+                c->n_sinks, c->n_rules);
+        return 0;
+}
