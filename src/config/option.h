@@ -19,14 +19,17 @@ typedef enum OptionType {
         OPTION_STRING,        // char *
         OPTION_ENUM,          // int: index into values
         OPTION_PATH,          // char *: absolute path
-        OPTION_STRING_LIST,   // char **: NULL-terminated; one string is accepted as a list of one
+        OPTION_STRING_LIST,   // char **: NULL-terminated; of every list: one value is a list of one
         OPTION_PATH_LIST,     // char **: absolute paths, globs where the prose says so
         OPTION_DURATION_LIST, // UsecList
+        OPTION_URL,           // char *: http:// or https://, a host, no user:password@
         OPTION_SECRET,        // char *: a reference only, "credential:NAME" or "file:/PATH"
         OPTION_SECRET_LIST,   // char **: one reference or several
         OPTION_STRING_MAP,    // StringMap: name = value, each value a string or a reference
         OPTION_GROUP,         // an embedded struct with a table of its own (rows, n_rows)
+        OPTION_TEMPLATE,      // only in the table of rules (a ConfigTemplate); option_fill refuses it
         _OPTION_TYPE_MAX,
+        _OPTION_TYPE_INVALID = -22,
 } OptionType;
 
 typedef enum OptionFlags {
@@ -36,6 +39,7 @@ typedef enum OptionFlags {
         OPTION_CAGE_READ = 8,   // the module may read below this path (hub puts it on the cage list)
         OPTION_REBASELINE = 16, // changing it makes the source take stock anew
         OPTION_STORED = 32,     // its value is fixed in what is queued (method, format)
+        OPTION_HEADERS = 64,    // a map whose names are HTTP header fields that a user may set
 } OptionFlags;
 
 typedef struct UsecList {
@@ -75,6 +79,8 @@ typedef struct Option {
 // durations as integer microseconds, sizes as integer bytes, strings, enums as their word, lists,
 // maps and groups as objects. Every default is filled in; unset options are absent.
 // Fills `dst` (zeroed by the caller) from it: -EINVAL with a reason when it does not fit the table.
+// An absent option gets the row's default; without one its member stays zero (a list stays NULL).
+// On failure dst is cleared again.
 int option_fill(const Option *rows, size_t n, void *dst, const json_t *values, Reason *reason) _must_use_;
 void option_clear(const Option *rows, size_t n, void *dst); // frees what option_fill allocated
 

@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// A module's description as JSON: the writing half. One form for built-in and foreign modules;
+// describe_parse.c reads it back.
+#include "config/describe.h"
+
+#include "config/option_table.h"
+
+// A failed step leaves NULL in *o and the rest does nothing: one check at the end.
+static void put(json_t **o, const char *key, json_t *value)
+{
+        if (*o && value && json_object_set_new(*o, key, value) == 0)
+                return;
+        if (!*o)
+                json_decref(value); // else the setter took it
+        json_decref(*o);
+        *o = NULL;
+}
+
+static void put_text(json_t **o, const char *key, const char *text)
+{
+        if (text)
+                put(o, key, json_string(text));
+}
+
+static void append(json_t **list, json_t *value)
+{
+        if (*list && value && json_array_append_new(*list, value) == 0)
+                return;
+        if (!*list)
+                json_decref(value);
+        json_decref(*list);
+        *list = NULL;
+}
+
+static json_t *describe_rows(const Option *rows, size_t n);
+
+static json_t *describe_row(const Option *row)
+{
+        json_t *o = json_object(), *flags = json_array();
+        put_text(&o, "name", row->name);
+        put_text(&o, "type", option_type_to_string(row->type));
+        for (unsigned bit = 0; bit < OPTION_FLAG_BITS; bit++)
+                if (row->flags & (1u << bit))
+                        append(&flags, json_string(option_flag_name(bit)));
+        put(&o, "flags", flags);
+        put_text(&o, "unit", row->unit);
+        put_text(&o, "min", row->min);
+        put_text(&o, "max", row->max);
+        put_text(&o, "default", row->def);
+        if (row->values) {
+                json_t *values = json_array();
+                for (const char *const *v = row->values; *v; v++)
+                        append(&values, json_string(*v));
+                put(&o, "values", values);
+        }
+        if (row->type == OPTION_GROUP)
+                put(&o, "rows", describe_rows(row->rows, row->n_rows));
+        put_text(&o, "since", row->since);
+        put_text(&o, "prose", row->prose);
+        return o;
+}
+
+static json_t *describe_rows(const Option *rows, size_t n)
+{
+        json_t *list = json_array();
+        for (size_t i = 0; i < n; i++)
+                append(&list, describe_row(&rows[i]));
+        return list;
+}
+
+static json_t *describe_type(const EventType *t)
+{
+        json_t *o = json_object(), *fields = json_array();
+        put_text(&o, "name", t->name);
+        put_text(&o, "prose", t->prose);
+        for (size_t i = 0; i < t->n_fields; i++) {
+                json_t *f = json_object();
+                put_text(&f, "name", t->fields[i].name);
+                put_text(&f, "type", field_type_to_string(t->fields[i].type));
+                put_text(&f, "prose", t->fields[i].prose);
+                append(&fields, f);
+        }
+        put(&o, "fields", fields);
+        put_text(&o, "sample", t->sample);
+        return o;
+}
+
+json_t *module_describe(const ModuleDescription *d)
+{
+        json_t *o = json_object(), *types = json_array();
+        put(&o, "describe", json_integer(1)); // the version of this form
+        put_text(&o, "kind", d->kind == MODULE_SOURCE ? "source" : "sink");
+        put_text(&o, "name", d->name);
+        put_text(&o, "version", d->version);
+        put_text(&o, "build", d->build);
+        put_text(&o, "summary", d->summary);
+        put(&o, "options", describe_rows(d->options, d->n_options));
+        for (size_t i = 0; i < d->n_types; i++)
+                append(&types, describe_type(&d->types[i]));
+        put(&o, "types", types);
+        return o;
+}

@@ -1,0 +1,232 @@
+// SPDX-License-Identifier: MIT
+// A module's description read back from JSON. Everything is checked: the program may be foreign.
+// Strings borrow from one JSON value that the description keeps; arrays are chained to be freed.
+#include <errno.h>
+
+#include "base/cleanup.h"
+#include "base/text.h"
+#include "config/describe.h"
+#include "config/option_table.h"
+
+enum { TYPES_MAX = 256, FIELDS_MAX = 512, VALUES_MAX = 256 };
+
+typedef struct Chunk {
+        struct Chunk *next;
+        max_align_t data[];
+} Chunk;
+
+typedef struct Owned {
+        ModuleDescription description; // first: the two are one allocation
+        json_t *json;
+        Chunk *chunks;
+} Owned;
+
+static void *take(Owned *o, size_t n, size_t size)
+{
+        Chunk *c = calloc(1, sizeof(*c) + n * size);
+        if (!c)
+                return NULL;
+        c->next = o->chunks;
+        o->chunks = c;
+        return c->data;
+}
+
+// A text member; *error when it is of another type, or missing and needed.
+static const char *text_of(const json_t *o, const char *key, bool needed, int *error)
+{
+        const json_t *j = json_object_get(o, key);
+        if (j ? !json_is_string(j) : needed)
+                *error = -EINVAL;
+        return json_string_value(j);
+}
+
+static int parse_flags(const json_t *list, unsigned *ret)
+{
+        size_t i;
+        json_t *j;
+        if (list && !json_is_array(list))
+                return -EINVAL;
+        json_array_foreach(list, i, j)
+        {
+                const char *name = json_string_value(j);
+                for (unsigned bit = 0; name && bit < OPTION_FLAG_BITS; bit++)
+                        if (strcmp(option_flag_name(bit), name) == 0)
+                                *ret |= 1u << bit;
+                if (!name)
+                        return -EINVAL; // an unknown word is of a newer version and does no harm
+        }
+        return 0;
+}
+
+static int parse_values(Owned *o, const json_t *list, const char *const **ret)
+{
+        size_t n = json_array_size(list);
+        if (!json_is_array(list) || n > VALUES_MAX)
+                return -EINVAL;
+        const char **values = take(o, n + 1, sizeof(*values));
+        if (!values)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                values[i] = json_string_value(json_array_get(list, i));
+                if (!values[i])
+                        return -EINVAL;
+        }
+        *ret = values;
+        return 0;
+}
+
+static int parse_rows(Owned *o, const json_t *list, unsigned depth, const Option **ret,
+        size_t *ret_n, Reason *reason);
+
+static int parse_row(Owned *o, const json_t *j, unsigned depth, Option *row, Reason *reason)
+{
+        int r = 0;
+        row->offset = SIZE_MAX;
+        row->name = text_of(j, "name", true, &r);
+        row->type = option_type_from_string(text_of(j, "type", true, &r));
+        row->unit = text_of(j, "unit", false, &r);
+        row->min = text_of(j, "min", false, &r);
+        row->max = text_of(j, "max", false, &r);
+        row->def = text_of(j, "default", false, &r);
+        row->since = text_of(j, "since", false, &r);
+        row->prose = text_of(j, "prose", false, &r);
+        if (r == 0 && (int)row->type < 0)
+                r = -EINVAL;
+        if (r == 0)
+                r = parse_flags(json_object_get(j, "flags"), &row->flags);
+        if (r == 0 && json_object_get(j, "values"))
+                r = parse_values(o, json_object_get(j, "values"), &row->values);
+        if (r == -EINVAL)
+                return reason_set(reason, r, "its option %.64s is not described well",
+                        row->name ? row->name : "?");
+        if (r == 0 && row->type == OPTION_GROUP)
+                r = parse_rows(
+                        o, json_object_get(j, "rows"), depth + 1, &row->rows, &row->n_rows, reason);
+        return r;
+}
+
+static int parse_rows(Owned *o, const json_t *list, unsigned depth, const Option **ret,
+        size_t *ret_n, Reason *reason)
+{
+        size_t n = json_array_size(list);
+        if (!json_is_array(list) || n > OPTION_ROWS_MAX || depth > OPTION_GROUP_DEPTH)
+                return reason_set(reason, -EINVAL, "its option table is not described well");
+        Option *rows = take(o, n ? n : 1, sizeof(*rows));
+        if (!rows)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                int r = parse_row(o, json_array_get(list, i), depth, &rows[i], reason);
+                if (r < 0)
+                        return r;
+        }
+        *ret = rows;
+        *ret_n = n;
+        return 0;
+}
+
+static int parse_fields(Owned *o, const json_t *list, EventType *t)
+{
+        size_t n = json_array_size(list);
+        if (!json_is_array(list) || n > FIELDS_MAX)
+                return -EINVAL;
+        EventField *fields = take(o, n ? n : 1, sizeof(*fields));
+        if (!fields)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                int r = 0;
+                const json_t *f = json_array_get(list, i);
+                fields[i].name = text_of(f, "name", true, &r);
+                fields[i].type = field_type_from_string(text_of(f, "type", true, &r));
+                fields[i].prose = text_of(f, "prose", false, &r);
+                if (r < 0 || (int)fields[i].type < 0)
+                        return -EINVAL;
+        }
+        t->fields = fields;
+        t->n_fields = n;
+        return 0;
+}
+
+static int parse_types(Owned *o, const json_t *list, Reason *reason)
+{
+        size_t n = json_array_size(list);
+        if (list && (!json_is_array(list) || n > TYPES_MAX))
+                return reason_set(reason, -EINVAL, "its event types are not described well");
+        EventType *types = take(o, n ? n : 1, sizeof(*types));
+        if (!types)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                int r = 0;
+                const json_t *j = json_array_get(list, i);
+                types[i].name = text_of(j, "name", true, &r);
+                types[i].prose = text_of(j, "prose", false, &r);
+                types[i].sample = text_of(j, "sample", false, &r);
+                if (r == 0)
+                        r = parse_fields(o, json_object_get(j, "fields"), &types[i]);
+                if (r == -EINVAL)
+                        return reason_set(reason, r, "its event type %.64s is not described well",
+                                types[i].name ? types[i].name : "?");
+                if (r < 0)
+                        return r;
+        }
+        o->description.types = types;
+        o->description.n_types = n;
+        return 0;
+}
+
+static int parse_head(Owned *o, Reason *reason)
+{
+        int r = 0;
+        ModuleDescription *d = &o->description;
+        if (json_integer_value(json_object_get(o->json, "describe")) != 1)
+                return reason_set(reason, -EINVAL, "it does not answer with a description");
+        const char *kind = text_of(o->json, "kind", true, &r);
+        d->name = text_of(o->json, "name", true, &r);
+        d->version = text_of(o->json, "version", true, &r);
+        d->build = text_of(o->json, "build", true, &r);
+        d->summary = text_of(o->json, "summary", false, &r);
+        if (r == 0 && strcmp(kind, "source") != 0 && strcmp(kind, "sink") != 0)
+                r = -EINVAL;
+        if (r == 0 && !text_is_name(slice_of(d->name)))
+                r = -EINVAL;
+        if (r < 0)
+                return reason_set(reason, r, "it does not describe itself well");
+        d->kind = strcmp(kind, "source") == 0 ? MODULE_SOURCE : MODULE_SINK;
+        return 0;
+}
+
+int module_description_parse(const json_t *j, ModuleDescription **ret, Reason *reason)
+{
+        Owned *o = calloc(1, sizeof(*o));
+        if (o)
+                o->json = json_deep_copy(j);
+        int r = o && o->json ? parse_head(o, reason) : -ENOMEM;
+        if (r == 0)
+                r = parse_rows(o, json_object_get(o->json, "options"), 0, &o->description.options,
+                        &o->description.n_options, reason);
+        if (r == 0)
+                r = option_check_rows(o->description.options, o->description.n_options, 0, reason);
+        if (r == 0)
+                r = parse_types(o, json_object_get(o->json, "types"), reason);
+        if (r == -ENOMEM)
+                (void)reason_set(reason, r, "out of memory");
+        if (r < 0) {
+                (void)module_description_free(o ? &o->description : NULL);
+                return r;
+        }
+        *ret = &o->description;
+        return 0;
+}
+
+ModuleDescription *module_description_free(ModuleDescription *d)
+{
+        Owned *o = (Owned *)d;
+        if (!o)
+                return NULL;
+        for (Chunk *c = o->chunks, *next; c; c = next) {
+                next = c->next;
+                free(c);
+        }
+        json_decref(o->json);
+        free(o);
+        return NULL;
+}

@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: MIT
+// Finding a module's program and asking it for its description. The descriptor that was opened is
+// the one executed, so that an upgrade in between changes nothing. The child gets no environment,
+// no descriptors but its output, and 2 s.
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/close_range.h>
+#include <poll.h>
+#include <signal.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+
+#include "base/clock.h"
+#include "base/limits.h"
+#include "base/text.h"
+#include "config/describe.h"
+
+#define DESCRIBE_USEC (2 * USEC_PER_SEC)
+#define LIBEXEC_DIR "/usr/libexec/belfry"
+
+static int open_program(const char *path)
+{
+        struct stat st;
+        int fd = open(path, O_PATH | O_CLOEXEC);
+        if (fd < 0)
+                return -errno;
+        int r = fstat(fd, &st) < 0 ? -errno : 0;
+        if (r == 0 && !S_ISREG(st.st_mode))
+                r = -EACCES;
+        if (r == 0 && faccessat(AT_FDCWD, path, X_OK, AT_EACCESS) < 0)
+                r = -errno;
+        if (r < 0) {
+                (void)close(fd);
+                return r;
+        }
+        return fd;
+}
+
+int module_program_open(const char *self_dir, ModuleKind kind, const char *name, char **ret_path)
+{
+        const char *dirs[] = {self_dir, LIBEXEC_DIR};
+        int error = -ENOENT;
+        if (!text_is_name(slice_of(name)))
+                return -ENOENT; // a name never becomes a path of its own making
+        for (size_t i = 0; i < N_ELEMENTS(dirs); i++) {
+                char *path = NULL;
+                if (!dirs[i])
+                        continue;
+                if (asprintf(&path, "%s/belfry-%s-%s", dirs[i],
+                            kind == MODULE_SOURCE ? "source" : "sink", name) < 0)
+                        return -ENOMEM;
+                int fd = open_program(path);
+                if (fd >= 0) {
+                        *ret_path = path;
+                        return fd;
+                }
+                free(path);
+                if (fd != -ENOENT)
+                        error = fd;
+        }
+        return error;
+}
+
+static void child_run(int program_fd, int out_fd, const char *path)
+{
+        sigset_t none;
+        char *const argv[] = {(char *)basename(path), (char *)"--describe", NULL};
+        char *const envp[] = {NULL};
+        (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+        (void)signal(SIGPIPE, SIG_DFL);
+        sigemptyset(&none);
+        (void)sigprocmask(SIG_SETMASK, &none, NULL);
+        int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+        if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(out_fd, 1) < 0 || dup2(null_fd, 2) < 0)
+                _exit(126);
+        (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
+        (void)fexecve(program_fd, argv, envp);
+        _exit(127);
+}
+
+static int read_answer(int fd, Buf *out, Reason *reason)
+{
+        uint64_t end = clock_mono_usec() + DESCRIBE_USEC;
+        for (;;) {
+                uint64_t now = clock_mono_usec();
+                struct pollfd p = {.fd = fd, .events = POLLIN};
+                int n = now < end ? poll(&p, 1, (int)((end - now) / USEC_PER_MSEC) + 1) : 0;
+                if (n < 0 && errno == EINTR)
+                        continue;
+                if (n < 0)
+                        return reason_errno(reason, -errno, "poll");
+                if (n == 0)
+                        return reason_set(
+                                reason, -ETIMEDOUT, "it did not describe itself within 2 s");
+                char some[16384];
+                ssize_t got = read(fd, some, sizeof(some));
+                if (got == 0)
+                        return 0;
+                if (got < 0 && errno != EINTR)
+                        return reason_errno(reason, -errno, "reading its description");
+                if (got > 0)
+                        buf_add(out, some, (size_t)got);
+                if (out->error == -ENOBUFS)
+                        return reason_set(
+                                reason, -EFBIG, "its description is over %u bytes", LIMIT_DESCRIBE);
+                if (out->error < 0)
+                        return reason_set(reason, out->error, "out of memory");
+        }
+}
+
+static int check_end(int status, Reason *reason)
+{
+        if (WIFSIGNALED(status))
+                return reason_set(reason, -EPROTO, "it died by signal %d while describing itself",
+                        WTERMSIG(status));
+        int code = WEXITSTATUS(status);
+        if (code == 127 || code == 126)
+                return reason_set(reason, -ENOEXEC, "it cannot be executed");
+        if (code != 0)
+                return reason_set(reason, -EPROTO, "--describe ended with exit status %d", code);
+        return 0;
+}
+
+// Ends the child in any case; it has closed its output, or had its time.
+static int end_child(pid_t pid, int r, Reason *reason)
+{
+        int status = 0;
+        uint64_t end = clock_mono_usec() + DESCRIBE_USEC;
+        pid_t done = 0;
+        while (r == 0 && done == 0 && clock_mono_usec() < end) {
+                done = waitpid(pid, &status, WNOHANG);
+                if (done == 0)
+                        (void)poll(NULL, 0, 1); // it closed its output and is on its way out
+        }
+        if (done == 0) {
+                (void)kill(pid, SIGKILL);
+                while (waitpid(pid, &status, 0) < 0 && errno == EINTR)
+                        ;
+                return r < 0 ? r
+                             : reason_set(reason, -ETIMEDOUT,
+                                       "it described itself but did not end within 2 s");
+        }
+        return done < 0 ? reason_errno(reason, -errno, "waiting for it")
+                        : check_end(status, reason);
+}
+
+static int parse_answer(Buf *answer, ModuleDescription **ret, Reason *reason)
+{
+        json_error_t error;
+        json_t *j =
+                json_loadb((const char *)answer->data, answer->len, JSON_REJECT_DUPLICATES, &error);
+        if (!j)
+                return reason_set(reason, -EBADMSG, "its description is not JSON: %s", error.text);
+        int r = module_description_parse(j, ret, reason);
+        json_decref(j);
+        return r;
+}
+
+int module_program_describe(
+        int program_fd, const char *path, ModuleDescription **ret, Reason *reason)
+{
+        int pipes[2];
+        if (pipe2(pipes, O_CLOEXEC) < 0)
+                return reason_errno(reason, -errno, "%s", path);
+        pid_t pid = fork();
+        if (pid == 0)
+                child_run(program_fd, pipes[1], path);
+        int r = pid < 0 ? reason_errno(reason, -errno, "fork") : 0;
+        (void)close(pipes[1]);
+        _cleanup_(buf_deinitp) Buf answer = BUF_INIT(LIMIT_DESCRIBE);
+        if (r == 0)
+                r = end_child(pid, read_answer(pipes[0], &answer, reason), reason);
+        (void)close(pipes[0]);
+        if (r == 0)
+                r = parse_answer(&answer, ret, reason);
+        return r < 0 ? reason_prefix(reason, r, "%s", path) : 0;
+}
