@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Log lines, to the journal with fields or to standard error as text. One line a call, one write a
-// line; a line that cannot be written is dropped, since there is nobody left to tell. Allocation
-// failure shortens a line, it does not lose it.
+// line; a line that cannot be written is dropped, since there is nobody left to tell. Nothing is
+// allocated here, so that a lack of memory can be logged.
 #define SD_JOURNAL_SUPPRESS_LOCATION // the code's own file and line are of no use to a user
 
 #include "base/log.h"
@@ -94,7 +94,8 @@ void log_write(int level, const LogFields *fields, const char *format, ...)
         if ((size_t)len >= sizeof(text))
                 len = (int)sizeof(text) - 1;
 
-        _cleanup_(buf_deinitp) Buf line = BUF_INIT(LIMIT_LOG_TEXT * 4 + FIELD_MAX);
+        uint8_t room[LIMIT_LOG_TEXT * 4 + FIELD_MAX]; // a Buf that is full before it would allocate
+        Buf line = {.data = room, .cap = sizeof(room), .max = sizeof(room)};
         buf_add_str(&line, "MESSAGE=");
         text_add_escaped(&line, slice_mem(text, (size_t)len));
         if (!log_journal || !send_journal(level, fields, buf_slice(&line))) {
