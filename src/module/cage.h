@@ -18,8 +18,10 @@ typedef enum CageKind {
 // Descriptors a child finds at birth; 0-2 are null, null and the hub's standard error.
 enum { CHILD_FD_LINK = 3, CHILD_FD_CAGE = 4, CHILD_FD_FAMILY = 5, CHILD_FD_FIRST_FREE = 6 };
 
-// The list: a sealed memfd of lines "r PATH\n" (read below), "x PATH\n" (nothing else is executable).
-int cage_list_new(char *const *read_paths, int *ret_fd) _must_use_;
+// The list: a sealed memfd of entries, each ended by NUL since a path may hold any other byte:
+// "r PATH" (read below), "d PATH" (list directories below, no file), "x PATH" (read and execute).
+// entries ends in NULL.
+int cage_list_new(char *const *entries, int *ret_fd) _must_use_;
 
 // In a child, first thing: rlimits, PR_SET_DUMPABLE 0, PDEATHSIG KILL with parent re-check, shared
 // lock on family.lock, Landlock from fd list_fd, seccomp for kind. ret_missing: words for what the

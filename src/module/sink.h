@@ -20,6 +20,8 @@ typedef struct SinkModule {
         // A new or changed endpoint. options (filled by the table) belong to the module from here
         // on; free with option_clear + free. A negative return or a later sink_endpoint_state()
         // makes it unusable, with its reason, until the next generation or until it says otherwise.
+        // After a negative return the framework answers the attempts of that generation itself. A
+        // return of 0 tells the hub "usable", unless sink_endpoint_state() was called meanwhile.
         int (*endpoint)(void *instance, uint32_t endpoint, uint32_t generation, const char *name,
                         void *options, Reason *reason);
         void (*forget)(void *instance, uint32_t endpoint);
@@ -35,6 +37,7 @@ int sink_main(const SinkModule *m, int argc, char **argv);
 
 sd_event *sink_loop(Sink *s);
 const char *sink_credentials_dir(const Sink *s); // NULL when there is none
+uint64_t sink_slots(const Sink *s); // attempts the hub may have out here at a time
 void sink_verdict(Sink *s, const MessageVerdict *v);
 void sink_unsent(Sink *s, uint64_t ticket);
 void sink_endpoint_state(Sink *s, uint32_t endpoint, uint32_t generation, const char *reason); // NULL = usable

@@ -57,13 +57,18 @@ bool source_may_send(const Source *s);
 // One batch. Nothing else may be sent in between; over limits.event + slack it is split by the
 // caller's own measure: keep a batch under source_batch_max() bytes.
 void source_begin(Source *s);
-void source_add(Source *s, const SourceEvent *e); // an event over limits.event is shrunk by the hub
+// An event over limits.event cannot cross the link: its data is replaced here by
+// {oversized, bytes, sha256}. The first event of a batch is shrunk too if it does not fit beside the
+// position and the changes put before it, so put those first.
+void source_add(Source *s, const SourceEvent *e);
 void source_state_put(Source *s, Slice key, Slice value);
 void source_state_del(Source *s, Slice key);
 void source_position(Source *s, Slice position);
 size_t source_batch_bytes(const Source *s); // so far
 size_t source_batch_max(const Source *s);
-int source_commit(Source *s, uint64_t *ret_batch) _must_use_; // sticky errors end here; fatal
+// Sticky errors end here; fatal. -EMSGSIZE: over source_batch_max() and the slack. -ENOBUFS: there
+// was no credit (source_may_send() was not asked); while paused a batch is taken if credit is there.
+int source_commit(Source *s, uint64_t *ret_batch) _must_use_;
 
 int source_state_get(Source *s, Slice from, size_t max) _must_use_;
 void source_ready(Source *s);                          // armed and scanned

@@ -1,0 +1,473 @@
+// SPDX-License-Identifier: MIT
+// The source's side of the link: START to start(), batches out, DURABLE back in, credit kept.
+// Invariants: a batch is one EVENTS frame, so it is committed whole or not at all; batch numbers
+// rise by one; outstanding bytes are those of batches sent and not yet durable, and never exceed the
+// credit but for one batch when nothing is outstanding; resume() is never called while paused.
+// A batch is put together in buffers of its own, so that log lines in between cannot break it.
+// It does not look into events: the hub checks types and JSON.
+
+#include "module/source.h"
+
+#include "base/clock.h"
+#include "base/digest.h"
+#include "base/limits.h"
+#include "module/module_main.h"
+
+#include <assert.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <syslog.h>
+
+// What a frame of EVENTS needs beside the events, the changes and the position themselves.
+enum { FRAME_HEAD = 8 + 1 + 4 + 4 + 4, EVENT_HEAD = 8 + 5 * 4, CHANGE_HEAD = 1 + 4 + 4 };
+enum { BATCH_KEEP = 64 * 1024, SOURCE_FILES = 4096, BATCHES_MAX = 4096 };
+
+typedef struct BatchSent {
+        uint64_t batch;
+        size_t bytes;
+} BatchSent;
+
+struct Source {
+        Module module;
+        const SourceModule *table;
+        void *instance, *options;
+        char *hostname, *credentials_dir;
+        bool started, stopping, stopped;
+
+        uint64_t credit, max_event;
+        uint64_t outstanding;        // bytes of what sent[] holds
+        BatchSent sent[BATCHES_MAX]; // a ring
+        unsigned first_sent, n_sent;
+        uint64_t last_batch;
+        bool paused;
+        bool starved; // credit ran out; resume() is owed when half of it is back
+
+        bool begun, has_position;
+        int error; // sticky until source_commit()
+        Buf events, changes, position;
+        uint32_t n_events, n_changes;
+        char degraded[REASON_MAX];
+};
+
+static size_t source_frame_max(const Source *s)
+{
+        return (size_t)s->max_event + LIMIT_FRAME_SLACK;
+}
+
+static bool source_has_credit(const Source *s)
+{
+        if (s->n_sent == BATCHES_MAX)
+                return false;
+        return s->outstanding == 0 || s->outstanding + source_frame_max(s) <= s->credit;
+}
+
+bool source_may_send(const Source *s)
+{
+        return s->started && !s->stopped && !s->paused && source_has_credit(s);
+}
+
+size_t source_batch_bytes(const Source *s)
+{
+        return s->events.len + s->changes.len + s->position.len;
+}
+
+size_t source_batch_max(const Source *s)
+{
+        return (size_t)s->max_event;
+}
+
+void source_begin(Source *s)
+{
+        assert(!s->begun);
+        buf_shrink(&s->events, BATCH_KEEP);
+        buf_shrink(&s->changes, BATCH_KEEP);
+        buf_shrink(&s->position, BATCH_KEEP);
+        s->n_events = s->n_changes = 0;
+        s->has_position = false;
+        s->error = 0;
+        s->begun = true;
+}
+
+// What stands for data that cannot cross the link; record_build() writes the same for its own limit.
+static int source_shrink(Slice data, char *text, size_t size, Slice *ret)
+{
+        uint8_t digest[SHA256_SIZE];
+        char hex[2 * SHA256_SIZE];
+
+        int r = digest_sha256(data, digest);
+        if (r < 0)
+                return r;
+        digest_hex(digest, sizeof digest, hex);
+        int n = snprintf(text, size, "{\"oversized\":true,\"bytes\":%zu,\"sha256\":\"%.*s\"}",
+                data.len, (int)sizeof hex, hex);
+        *ret = (Slice){text, (size_t)n};
+        return 0;
+}
+
+void source_add(Source *s, const SourceEvent *e)
+{
+        char text[160];
+        MessageEvent m = {
+                .time_usec = e->time_usec ? e->time_usec : clock_wall_usec(),
+                .type = slice_of(e->type),
+                .subject = e->subject,
+                .key = e->key,
+                .id_material = e->id_material,
+                .data = e->data,
+        };
+        size_t head = EVENT_HEAD + m.type.len + m.subject.len + m.key.len + m.id_material.len;
+        size_t room = source_frame_max(s) - FRAME_HEAD;
+
+        assert(s->begun);
+        // Alone in its batch an event must fit beside the position and state that go with it.
+        if (head + m.data.len > s->max_event ||
+                (s->n_events == 0 && source_batch_bytes(s) + head + m.data.len > room)) {
+                int r = source_shrink(e->data, text, sizeof text, &m.data);
+                if (r < 0 && s->error == 0)
+                        s->error = r;
+        }
+        message_put_event(&s->events, &m);
+        s->n_events++;
+}
+
+static void source_change(Source *s, bool put, Slice key, Slice value)
+{
+        MessageStateChange c = {.put = put, .key = key, .value = value};
+
+        assert(s->begun);
+        if (s->error == 0 &&
+                (key.len == 0 || key.len > LIMIT_STATE_KEY || value.len > LIMIT_STATE_VALUE))
+                s->error = -EMSGSIZE;
+        message_put_change(&s->changes, &c);
+        s->n_changes++;
+}
+
+void source_state_put(Source *s, Slice key, Slice value)
+{
+        source_change(s, true, key, value);
+}
+
+void source_state_del(Source *s, Slice key)
+{
+        source_change(s, false, key, SLICE_NULL);
+}
+
+void source_position(Source *s, Slice position)
+{
+        assert(s->begun);
+        if (position.len > LIMIT_POSITION && s->error == 0)
+                s->error = -EMSGSIZE;
+        buf_reset(&s->position);
+        buf_add_slice(&s->position, position);
+        s->has_position = true;
+}
+
+static int source_batch_error(const Source *s)
+{
+        if (s->error < 0)
+                return s->error;
+        if (s->events.error < 0)
+                return s->events.error;
+        if (s->changes.error < 0)
+                return s->changes.error;
+        if (s->position.error < 0)
+                return s->position.error;
+        if (source_batch_bytes(s) + FRAME_HEAD > source_frame_max(s))
+                return -EMSGSIZE;
+        return source_has_credit(s) ? 0 : -ENOBUFS;
+}
+
+int source_commit(Source *s, uint64_t *ret_batch)
+{
+        assert(s->begun);
+        s->begun = false;
+        int r = source_batch_error(s);
+        if (r < 0)
+                return r;
+
+        Buf *b = link_begin(s->module.link, MESSAGE_EVENTS);
+        wire_put_u64(b, s->last_batch + 1);
+        wire_put_u8(b, s->has_position);
+        wire_put_bytes(b, buf_slice(&s->position));
+        wire_put_u32(b, s->n_events);
+        buf_add_slice(b, buf_slice(&s->events));
+        wire_put_u32(b, s->n_changes);
+        buf_add_slice(b, buf_slice(&s->changes));
+        r = link_end(s->module.link, false);
+        if (r < 0)
+                return r;
+
+        size_t bytes = source_batch_bytes(s) + FRAME_HEAD;
+        s->last_batch++;
+        s->sent[(s->first_sent + s->n_sent++) % BATCHES_MAX] =
+                (BatchSent){.batch = s->last_batch, .bytes = bytes};
+        s->outstanding += bytes;
+        if (!source_has_credit(s))
+                s->starved = true;
+        if (ret_batch)
+                *ret_batch = s->last_batch;
+        return 0;
+}
+
+// resume() when it is owed: credit for half of what there is, and nobody asked for a pause.
+static void source_wake(Source *s)
+{
+        if (s->paused || s->stopping || !source_has_credit(s))
+                return;
+        if (s->starved && s->outstanding > s->credit / 2)
+                return;
+        s->starved = false;
+        if (s->table->resume)
+                s->table->resume(s->instance);
+}
+
+static int source_durable(Source *s, Slice payload)
+{
+        uint64_t batch;
+
+        int r = message_get_u64(payload, &batch);
+        if (r < 0)
+                return r;
+        if (batch > s->last_batch)
+                return -EBADMSG;
+        while (s->n_sent > 0 && s->sent[s->first_sent].batch <= batch) {
+                s->outstanding -= s->sent[s->first_sent].bytes;
+                s->first_sent = (s->first_sent + 1) % BATCHES_MAX;
+                s->n_sent--;
+        }
+        if (s->table->durable)
+                s->table->durable(s->instance, batch);
+        if (s->starved)
+                source_wake(s);
+        return 0;
+}
+
+static int source_state_rows(Source *s, Slice payload)
+{
+        MessageState m;
+        Slice key, value;
+
+        int r = message_get_state(payload, &m);
+        if (r < 0)
+                return r;
+        if (!s->table->state || !s->table->state_end)
+                return -EBADMSG;
+        while ((r = message_next_state(&m, &key, &value)) > 0) {
+                r = s->table->state(s->instance, key, value);
+                if (r < 0)
+                        return r;
+        }
+        return r < 0 ? r : s->table->state_end(s->instance, m.more);
+}
+
+static int source_keep_start(Source *s, const MessageStart *m)
+{
+        s->credit = m->credit;
+        s->max_event = m->max_event;
+        s->hostname = strndup(m->hostname.data ? m->hostname.data : "", m->hostname.len);
+        if (m->credentials_dir.len > 0)
+                s->credentials_dir = strndup(m->credentials_dir.data, m->credentials_dir.len);
+        s->options = calloc(1, s->table->options_size ? s->table->options_size : 1);
+        if (!s->hostname || !s->options || (m->credentials_dir.len > 0 && !s->credentials_dir))
+                return -ENOMEM;
+        if (m->max_event == 0 || m->max_event > LIMIT_EVENT_MAX)
+                return -EBADMSG;
+        s->events.max = s->changes.max = source_frame_max(s);
+        s->position.max = LIMIT_POSITION;
+        return 0;
+}
+
+static int source_start(Source *s, Slice payload)
+{
+        MessageStart m;
+        json_t *values;
+        Reason reason = {""};
+
+        if (s->started)
+                return -EBADMSG;
+        int r = module_get_start(&s->module, payload, &m, &values);
+        if (r < 0)
+                return r;
+        r = source_keep_start(s, &m);
+        if (r >= 0)
+                r = option_fill(
+                        s->table->options, s->table->n_options, s->options, values, &reason);
+        json_decref(values);
+        if (r < 0)
+                module_fail(&s->module, FAILURE_CONFIG, "%s",
+                        reason.text[0] ? reason.text : strerror(-r));
+
+        s->started = true;
+        r = s->table->start(
+                s, s->options, m.has_position ? m.position : SLICE_NULL, &s->instance, &reason);
+        if (r < 0)
+                module_fail(&s->module, FAILURE_WORLD, "%s",
+                        reason.text[0] ? reason.text : strerror(-r));
+        return 0;
+}
+
+static int source_frame(void *owner, uint16_t type, Slice payload)
+{
+        Source *s = owner;
+
+        if (s->stopped)
+                return 0;
+        if (type == MESSAGE_START)
+                return source_start(s, payload);
+        if (type == MESSAGE_STOP) {
+                bool first = !s->stopping;
+                s->stopping = true;
+                if (!s->started)
+                        source_stopped(s);
+                else if (first)
+                        s->table->stop(s->instance);
+                return 0;
+        }
+        if (!s->started)
+                return -EBADMSG;
+        switch (type) {
+        case MESSAGE_DURABLE:
+                return source_durable(s, payload);
+        case MESSAGE_STATE:
+                return source_state_rows(s, payload);
+        case MESSAGE_PAUSE:
+                if (!s->paused && s->table->pause)
+                        s->table->pause(s->instance);
+                s->paused = true;
+                return 0;
+        case MESSAGE_RESUME:
+                if (s->paused) {
+                        s->paused = false;
+                        source_wake(s);
+                }
+                return 0;
+        default:
+                return -EBADMSG;
+        }
+}
+
+static void source_deinit(void *owner)
+{
+        Source *s = owner;
+
+        if (s->instance && s->table->free)
+                s->table->free(s->instance);
+        if (s->options)
+                option_clear(s->table->options, s->table->n_options, s->options);
+        free(s->options);
+        free(s->hostname);
+        free(s->credentials_dir);
+        buf_deinit(&s->events);
+        buf_deinit(&s->changes);
+        buf_deinit(&s->position);
+}
+
+int source_main(const SourceModule *m, int argc, char **argv)
+{
+        static Source source; // one to a process; too large for a stack frame
+        const ModuleProgram program = {
+                .description = {.name = m->name,
+                        .kind = MODULE_SOURCE,
+                        .version = BELFRY_VERSION,
+                        .build = BELFRY_BUILD,
+                        .summary = m->summary,
+                        .options = m->options,
+                        .n_options = m->n_options,
+                        .types = m->types,
+                        .n_types = m->n_types},
+                .cage = m->needs_network ? CAGE_NETWORK : CAGE_LOCAL,
+                .n_files = SOURCE_FILES,
+                .frame = source_frame,
+                .free = source_deinit,
+        };
+
+        source.table = m;
+        return module_main(&source.module, &program, &source, argc, argv);
+}
+
+sd_event *source_loop(Source *s)
+{
+        return s->module.loop;
+}
+
+const char *source_name(const Source *s)
+{
+        return s->module.instance;
+}
+
+const char *source_hostname(const Source *s)
+{
+        return s->hostname;
+}
+
+const char *source_credentials_dir(const Source *s)
+{
+        return s->credentials_dir;
+}
+
+int source_state_get(Source *s, Slice from, size_t max)
+{
+        if (from.len > LIMIT_STATE_KEY)
+                return -EMSGSIZE;
+        if (max > LIMIT_STATE_BATCH)
+                max = LIMIT_STATE_BATCH;
+        message_put_state_get(link_begin(s->module.link, MESSAGE_STATE_GET), from, (uint32_t)max);
+        return link_end(s->module.link, false);
+}
+
+void source_ready(Source *s)
+{
+        (void)link_begin(s->module.link, MESSAGE_READY);
+        module_end_frame(&s->module);
+}
+
+void source_degraded(Source *s, const char *format, ...)
+{
+        char text[REASON_MAX] = "";
+
+        if (format) {
+                va_list ap;
+                va_start(ap, format);
+                (void)vsnprintf(text, sizeof text, format, ap);
+                va_end(ap);
+        }
+        if (strcmp(text, s->degraded) == 0)
+                return;
+        memcpy(s->degraded, text, sizeof text);
+        message_put_bytes(link_begin(s->module.link, MESSAGE_DEGRADED), slice_of(text));
+        module_end_frame(&s->module);
+}
+
+void source_fail(Source *s, bool config, const char *format, ...)
+{
+        char text[REASON_MAX];
+        va_list ap;
+
+        va_start(ap, format);
+        (void)vsnprintf(text, sizeof text, format, ap);
+        va_end(ap);
+        module_fail(&s->module, config ? FAILURE_CONFIG : FAILURE_WORLD, "%s", text);
+}
+
+void source_stopped(Source *s)
+{
+        if (s->stopped)
+                return;
+        s->stopped = true;
+        module_stopped(&s->module);
+}
+
+void source_log(Source *s, int level, const char *message_id, const char *format, ...)
+{
+        va_list ap;
+
+        va_start(ap, format);
+        module_log(&s->module, level, message_id, format, ap);
+        va_end(ap);
+}
+
+void source_stats(Source *s, const json_t *object)
+{
+        module_stats(&s->module, object);
+}
