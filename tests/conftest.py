@@ -1,0 +1,31 @@
+# SPDX-License-Identifier: MIT
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).resolve().parent))
+from harness import Daemon, Receiver  # noqa: E402
+
+
+@pytest.fixture
+def receiver():
+    r = Receiver()
+    yield r
+    r.stop()
+
+
+@pytest.fixture
+def daemon(tmp_path):
+    d = Daemon(tmp_path / "belfry")
+    yield d
+    code = d.stop()
+    d.check_clean()
+    assert code in (0, None, -9), d.text()
+
+
+@pytest.fixture
+def watched(tmp_path):
+    w = tmp_path / "watched"
+    w.mkdir()
+    return w
