@@ -10,10 +10,10 @@
 extern bool failpoint_armed;
 void failpoint_hit(const char *name);
 
-#define FAILPOINT(name)                                                                            \
-        do {                                                                                       \
-                if (__builtin_expect(failpoint_armed, 0))                                          \
-                        failpoint_hit(name);                                                       \
+#define FAILPOINT(name)                                   \
+        do {                                              \
+                if (__builtin_expect(failpoint_armed, 0)) \
+                        failpoint_hit(name);              \
         } while (0)
 
 // "NAME:N" (N from 1), the same form as the environment variable BELFRY_FAILPOINT, which is read

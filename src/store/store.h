@@ -41,7 +41,12 @@ typedef enum StoreOpened {
 // Returns a StoreOpened, or: -EAGAIN (another process holds the lock; the reason names its pid),
 // -EPROTO (a newer version's store), -ENOSPC (size cannot be allocated), -EMEDIUMTYPE (network or
 // FUSE filesystem), other errno. Scans everything in a child first after a power cut (boot id
-// changed) or when asked to by a mark left behind.
+// changed), when asked to by a mark left behind (state_dir/store.check), or after several starts
+// in a row that did not get far.
+// With a result >= 0 the reason may still hold a warning for the log: what was lost
+// (STORE_SALVAGED: the hub emits a gap with that text), a copy-on-write file system, or a size
+// smaller than what is in use. A larger size grows the store; a smaller one takes effect down to
+// the last page ever used, never below. A reason of "" means all is well.
 int store_open(Store **ret, const StoreOptions *o, Reason *reason) _must_use_;
 Store *store_close(Store *s);
 DEFINE_CLEANUP(Store, store_close)
@@ -146,6 +151,8 @@ int store_commit(StoreTxn *t, Reason *reason) _must_use_;
 
 // With no routes nothing is stored, but the number is taken (for a gap nobody routes).
 uint64_t store_put_event(StoreTxn *t, uint32_t source, Slice record, const StoreRoute *routes, uint16_t n_routes);
+// Positions, keys and values beyond the limits of base/limits.h fail the commit (-EINVAL): check
+// what a source sends before it gets here.
 void store_put_position(StoreTxn *t, uint32_t source, Slice position);
 void store_put_state(StoreTxn *t, uint32_t source, Slice key, Slice value);
 void store_del_state(StoreTxn *t, uint32_t source, Slice key);
@@ -183,6 +190,8 @@ int store_each_state(Store *s, uint32_t source, Slice from, size_t max,
 // Deliveries of one sink without an owed row, seq >= *cursor, in order; moves the cursor behind the
 // last one looked at. Stops after n, or after looking at max_scan events. A corrupt row stops the
 // scan with -EUCLEAN, *cursor at it.
+// All routes of one event to the sink come in one call: n should be LIMIT_ROUTES at least; when
+// not even the first event fits, -ENOBUFS. Found ones are returned before a fault is told.
 int store_scan_fresh(Store *s, uint16_t sink, uint64_t *cursor, unsigned max_scan,
                      DeliveryKey *ret, uint64_t *ret_bytes, unsigned n, unsigned *ret_n) _must_use_;
 // Waiting deliveries of one sink with due <= until, in order of time, beginning behind `after`
@@ -192,8 +201,10 @@ typedef struct DueDelivery {
         uint64_t due_usec;
         StoreOwed owed;
 } DueDelivery;
+// Only OWED_WAITS is ever due; parked and alone ones come from store_each_owed().
 int store_scan_due(Store *s, uint16_t sink, const DueDelivery *after, uint64_t until_usec,
                    DueDelivery *ret, unsigned n, unsigned *ret_n, uint64_t *ret_next) _must_use_;
+// All that wait, are parked or alone (not the ended), those that wait first, in order of time.
 int store_each_owed(Store *s, uint16_t sink, int (*each)(DeliveryKey d, const StoreOwed *o, void *u), void *u) _must_use_;
 
 typedef struct StoreDead {
@@ -205,6 +216,8 @@ typedef struct StoreDead {
         StoreVerdict verdict;
         Slice record;
 } StoreDead;
+// The three below: slices are valid during the call of each() only. A damaged row does not hide
+// those behind it; -EUCLEAN comes at the end.
 int store_each_dead(Store *s, uint64_t from, int (*each)(const StoreDead *d, void *u), void *u) _must_use_;
 int store_get_dead(Store *s, uint64_t dead, StoreDead *ret) _must_use_;
 
@@ -245,6 +258,7 @@ typedef struct SinkUsage {
 void store_sink_usage(Store *s, uint16_t sink, SinkUsage *ret);
 uint64_t store_state_bytes(Store *s, uint32_t source);
 
-// Reads every row and checks sums, references and counters. Returns the number of faults (each told
+// Reads every row and checks sums, references and counters; while it runs no page gets free, so a
+// live store is scrubbed from a short-lived second process (read_only). Returns the number of faults (each told
 // through `fault`), or a negative errno.
 int store_scrub(Store *s, void (*fault)(const char *text, void *u), void *u) _must_use_;
