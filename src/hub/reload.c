@@ -308,6 +308,7 @@ int hub_apply(Hub *h, Config *c, RuleSet *rules, Reason *reason)
                 pool_send_endpoint(k);
         }
         apply_pool(h);
+        control_roles_apply(h);
         batch_commit(h);
         pressure_update(h);
         dispatch_wake(h);

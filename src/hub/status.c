@@ -168,7 +168,7 @@ static bool hub_degraded(Hub *h, bool *ret_starting)
                 degraded |= k->disabled || k->endpoint_reason[0] || k->hold.held || k->full;
         StoreUsage u;
         store_usage(h->store, &u);
-        return degraded || u.open_gaps || u.quarantined || h->all_paused;
+        return degraded || u.open_gaps || u.quarantined || h->all_paused || control_unknown(h)[0];
 }
 
 const char *hub_state_word(Hub *h)
