@@ -8,10 +8,11 @@
 #include "base/log.h"
 #include "hub/spawn.h"
 #include <signal.h>
+#include <sys/epoll.h>
 #include <sys/pidfd.h>
 #include <sys/wait.h>
 
-enum { BACKOFF_FIRST_SEC = 1, BACKOFF_MAX_SEC = 60, STOP_SEC = 10, START_SEC = 30 };
+enum { BACKOFF_FIRST_SEC = 1, BACKOFF_MAX_SEC = 60, STOP_SEC = 10, FAMILY_TICK_SEC = 10 };
 
 static void child_died(HubChild *c, const siginfo_t *si);
 
@@ -189,6 +190,62 @@ static void child_timer(HubChild *c, uint64_t usec)
                 log_error("%s: no timer: it stays down until a reload", child_title(c));
 }
 
+// The paths the process may read, from the options it will get.
+static int child_cage(HubChild *c, CagePaths *paths, Reason *reason)
+{
+        Hub *h = c->hub;
+        const ModuleDescription *module = child_module(c)->description;
+        int r = 0;
+        if (c->source) {
+                r = cage_paths_from_options(paths, module, h->config->sources[c->source->index].options,
+                        h->credentials_dir, reason);
+                return r < 0 ? r : spawn_roots_check(paths, h->state_dir, reason);
+        }
+        for (size_t i = 0; r >= 0 && i < h->config->n_sinks; i++)
+                r = cage_paths_from_options(
+                        paths, module, h->config->sinks[i].options, h->credentials_dir, reason);
+        return r;
+}
+
+// Does the configuration, or the world, now ask for paths its cage does not show? Then it has to be
+// born again.
+void child_check_cage(HubChild *c)
+{
+        if (c->state < CHILD_STARTED || c->state == CHILD_STOPPING)
+                return;
+        CagePaths now = {0};
+        Reason reason = {0};
+        bool good = child_cage(c, &now, &reason) >= 0 && cage_paths_cover(&c->cage, &now) &&
+                    cage_paths_stamp(&c->cage) == c->cage_stamp;
+        cage_paths_clear(&now);
+        if (good)
+                return;
+        log_info("%s: started anew, for paths that its cage does not show", child_title(c));
+        child_stop(c);
+}
+
+static int family_on_tick(sd_event_source *e, uint64_t usec, void *userdata)
+{
+        Hub *h = userdata;
+        HubSource *s;
+        LIST_FOREACH(s, &h->sources, link)
+                if (!s->removed)
+                        child_check_cage(&s->child);
+        for (unsigned i = 0; i < h->n_pool && h->config->n_sinks; i++)
+                child_check_cage(&h->pool[i]);
+        dispatch_check_hung(h);
+        (void)sd_event_source_set_time_relative(e, FAMILY_TICK_SEC * USEC_PER_SEC);
+        return sd_event_source_set_enabled(e, SD_EVENT_ONESHOT);
+}
+
+// Without the births process nobody can be born again: end, and be started anew.
+static int family_on_births_gone(sd_event_source *e, int fd, uint32_t revents, void *userdata)
+{
+        Hub *h = userdata;
+        log_error("the births process is gone: ending, to be started anew");
+        return sd_event_exit(h->event, -ECHILD);
+}
+
 static int child_spawn(HubChild *c, Reason *reason)
 {
         Hub *h = c->hub;
@@ -201,29 +258,24 @@ static int child_spawn(HubChild *c, Reason *reason)
         else
                 (void)snprintf(instance, sizeof(instance), "%d", c->pool_index + 1);
         CagePaths paths = {0};
-        int r = 0;
-        if (c->source) {
-                r = cage_paths_from_options(&paths, module->description,
-                        h->config->sources[c->source->index].options, h->credentials_dir, reason);
-        } else {
-                for (size_t i = 0; r >= 0 && i < h->config->n_sinks; i++)
-                        r = cage_paths_from_options(&paths, module->description,
-                                h->config->sinks[i].options, h->credentials_dir, reason);
-        }
-        if (r >= 0 && c->source)
-                r = spawn_roots_check(&paths, h->state_dir, reason);
+        cage_paths_clear(&c->cage);
+        int r = child_cage(c, &paths, reason);
         SpawnedChild born = {.pid = -1};
         if (r >= 0) {
                 SpawnRequest request = {.program_fd = module->program_fd,
                         .argv0 = argv0,
                         .instance = instance,
                         .cage = &paths,
+                        .keep_ambient = c->source && strcmp(module->description->name, "inotify") == 0,
                         .family_fd = h->family_fd};
                 r = spawn_child(&request, &born, reason);
         }
-        cage_paths_clear(&paths);
-        if (r < 0)
+        if (r < 0) {
+                cage_paths_clear(&paths);
                 return r;
+        }
+        c->cage = paths;
+        c->cage_stamp = cage_paths_stamp(&c->cage);
         c->pid = born.pid;
         c->pidfd = born.pidfd;
         LinkOptions options = {.max_frame = LIMIT_EVENT_MAX + LIMIT_STATE_BATCH + LIMIT_FRAME_SLACK,
@@ -359,11 +411,25 @@ void child_clear(HubChild *c)
         child_gone(c);
         json_decref(c->stats);
         c->stats = NULL;
+        cage_paths_clear(&c->cage);
+}
+
+// Without it nobody can be born any more, and a hub in its cage cannot make another (spawn.h).
+static int family_on_births_gone(sd_event_source *e, int fd, uint32_t revents, void *userdata)
+{
+        Hub *h = userdata;
+        log_error("the process that makes births is gone: ending, to be started anew");
+        return sd_event_exit(h->event, -EPIPE);
 }
 
 int family_start(Hub *h, Reason *reason)
 {
-        int r = family_lock_open(h->runtime_dir, &h->family_fd, reason);
+        int r = spawn_start(h->module_dir, reason);
+        if (r >= 0)
+                r = sd_event_add_io(
+                        h->event, NULL, spawn_watch(), EPOLLIN, family_on_births_gone, h);
+        if (r >= 0)
+                r = family_lock_open(h->runtime_dir, &h->family_fd, reason);
         if (r >= 0)
                 r = family_lock_reap_orphans(h->family_fd, reason);
         for (unsigned i = 0; i < POOL_MAX; i++)
