@@ -23,7 +23,7 @@ typedef struct ConfigSource {
 
 typedef enum QueueFull { QUEUE_FULL_PAUSE, QUEUE_FULL_DEAD } QueueFull;
 
-// What every sink has, whatever its module (table: config/common.c).
+// What every sink has, whatever its module (table: config/tables.c).
 typedef struct SinkPolicy {
         struct {
                 uint64_t size; // bytes; 0 = its part of 50 % of the store
@@ -32,11 +32,10 @@ typedef struct SinkPolicy {
         struct {
                 UsecList schedule; // waits before attempt 1, 2, ...: default 0, 5s, 5m, 30m, 2h ...
                 uint64_t base_usec, cap_usec; // or exponential, when base is set
-                int64_t attempts;
+                int64_t attempts;             // in all; with base only
         } retry;
         uint64_t max_age_usec;
         int64_t in_flight;
-        int dead_full; // 0 pause, 1 drop-oldest
         int method;    // index into sink_methods: stored with each route
         int format;    // BodyFormat but BODY_RENDERED
 } SinkPolicy;
@@ -53,14 +52,31 @@ typedef struct ConfigSink {
         Place place;
 } ConfigSink;
 
-// A text in the configuration whose inside has places of its own (expressions, templates).
+// A text in the configuration whose inside has places of its own (expressions, templates). Escapes,
+// newlines and joined strings ("a" "b" outside of lists) make place and offset drift apart: a jump
+// says where the byte at `offset` stands.
+typedef struct ConfigJump {
+        size_t offset;
+        unsigned line, column;
+} ConfigJump;
 typedef struct ConfigText {
-        char *text; // NULL when the setting is absent
-        Place place; // of the first character inside the quotes; columns run on within one line
+        char *text;  // NULL when the setting is absent
+        Place place; // of the first character inside the quotes
+        ConfigJump *jumps;
+        size_t n_jumps;
 } ConfigText;
+Place config_text_place(const ConfigText *t, size_t byte_offset);
 
 // A template value as libconfig has it: scalar, list or group, each string with its place.
-typedef enum TemplateKind { TEMPLATE_STRING, TEMPLATE_INT, TEMPLATE_FLOAT, TEMPLATE_BOOL, TEMPLATE_NULL, TEMPLATE_LIST, TEMPLATE_OBJECT } TemplateKind;
+typedef enum TemplateKind {
+        TEMPLATE_STRING,
+        TEMPLATE_INT,
+        TEMPLATE_FLOAT,
+        TEMPLATE_BOOL,
+        TEMPLATE_NULL,
+        TEMPLATE_LIST,
+        TEMPLATE_OBJECT,
+} TemplateKind;
 typedef struct ConfigTemplate {
         TemplateKind kind;
         char *key;       // inside an object
@@ -97,7 +113,7 @@ typedef struct Config {
         size_t n_rules;
         struct ConfigStore {
                 uint64_t size; // default 1G
-                int dead_full;
+                int dead_full; // 0 pause, 1 drop-oldest
         } store;
         struct ConfigLimits {
                 uint64_t event, body; // bytes
@@ -108,12 +124,15 @@ typedef struct Config {
                 int level; // index: err warning notice info debug
         } log;
         struct ConfigControl {
-                char **read, **inject, **admin; // users and @groups
+                char **read, **inject, **admin; // users and @groups; inject may be NULL
+                bool read_given, inject_given, admin_given; // configured: a missing group degrades
         } control;
         char **files; // read, in order; NULL-terminated; Place.file points into it
 } Config;
 extern const Option store_options[], limits_options[], log_options[], control_options[];
 extern const size_t n_store_options, n_limits_options, n_log_options, n_control_options;
+extern const Option rule_options[]; // for documents; their values are a ConfigRule
+extern const size_t n_rule_options;
 
 // Reads `path` and then conf.d/*.conf beside it, in order of name. Never returns a half-made
 // configuration: on errors (d->n_errors > 0) *ret is NULL and -EINVAL is returned. module_dir is
