@@ -243,8 +243,8 @@ static void isolation_send(Hub *h)
         int r = attempt_send(d, c);
         if (r < 0)
                 attempt_unreadable(d, r);
-        else if (r > 0)
-                (void)link_flush(c->link);
+        else if (r > 0 && link_flush(c->link) < 0)
+                child_kill(c, "it does not read what it is told");
 }
 
 static int dispatch_run(sd_event_source *e, void *userdata)
@@ -419,6 +419,22 @@ void pool_died(HubChild *c)
                         done(NULL, data);
         }
         dispatch_wake(h);
+}
+
+// The sink's own time-out covers a whole attempt; twice that and half a minute is a hang.
+void dispatch_check_hung(Hub *h)
+{
+        uint64_t now = clock_boot_usec();
+        for (unsigned i = 0; i < SLOTS_MAX; i++) {
+                AttemptSlot *slot = &h->slots[i];
+                HubSink *k = slot->delivery ? slot->delivery->sink : slot->ping_sink;
+                if (!slot->ticket || !k)
+                        continue;
+                uint64_t timeout = (uint64_t)json_integer_value(
+                        json_object_get(h->config->sinks[k->index].options, "timeout"));
+                if (now - slot->sent_boot > 2 * timeout + 30 * USEC_PER_SEC)
+                        child_kill(slot->child, "an attempt is out far beyond its time-out");
+        }
 }
 
 int sink_ping(HubSink *k, PingDone done, void *userdata, Reason *reason)

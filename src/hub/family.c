@@ -197,8 +197,8 @@ static int child_cage(HubChild *c, CagePaths *paths, Reason *reason)
         const ModuleDescription *module = child_module(c)->description;
         int r = 0;
         if (c->source) {
-                r = cage_paths_from_options(paths, module, h->config->sources[c->source->index].options,
-                        h->credentials_dir, reason);
+                r = cage_paths_from_options(paths, module,
+                        h->config->sources[c->source->index].options, h->credentials_dir, reason);
                 return r < 0 ? r : spawn_roots_check(paths, h->state_dir, reason);
         }
         for (size_t i = 0; r >= 0 && i < h->config->n_sinks; i++)
@@ -228,7 +228,7 @@ static int family_on_tick(sd_event_source *e, uint64_t usec, void *userdata)
 {
         Hub *h = userdata;
         HubSource *s;
-        LIST_FOREACH(s, &h->sources, link)
+        LIST_FOREACH (s, &h->sources, link)
                 if (!s->removed)
                         child_check_cage(&s->child);
         for (unsigned i = 0; i < h->n_pool && h->config->n_sinks; i++)
@@ -236,14 +236,6 @@ static int family_on_tick(sd_event_source *e, uint64_t usec, void *userdata)
         dispatch_check_hung(h);
         (void)sd_event_source_set_time_relative(e, FAMILY_TICK_SEC * USEC_PER_SEC);
         return sd_event_source_set_enabled(e, SD_EVENT_ONESHOT);
-}
-
-// Without the births process nobody can be born again: end, and be started anew.
-static int family_on_births_gone(sd_event_source *e, int fd, uint32_t revents, void *userdata)
-{
-        Hub *h = userdata;
-        log_error("the births process is gone: ending, to be started anew");
-        return sd_event_exit(h->event, -ECHILD);
 }
 
 static int child_spawn(HubChild *c, Reason *reason)
@@ -266,7 +258,8 @@ static int child_spawn(HubChild *c, Reason *reason)
                         .argv0 = argv0,
                         .instance = instance,
                         .cage = &paths,
-                        .keep_ambient = c->source && strcmp(module->description->name, "inotify") == 0,
+                        .keep_ambient =
+                                c->source && strcmp(module->description->name, "inotify") == 0,
                         .family_fd = h->family_fd};
                 r = spawn_child(&request, &born, reason);
         }
@@ -434,5 +427,8 @@ int family_start(Hub *h, Reason *reason)
                 r = family_lock_reap_orphans(h->family_fd, reason);
         for (unsigned i = 0; i < POOL_MAX; i++)
                 child_init(&h->pool[i], h, NULL, (int)i);
+        if (r >= 0)
+                r = sd_event_add_time_relative(h->event, NULL, CLOCK_BOOTTIME,
+                        FAMILY_TICK_SEC * USEC_PER_SEC, USEC_PER_SEC, family_on_tick, h);
         return r;
 }

@@ -17,6 +17,7 @@
 #include "base/reason.h"
 #include "config/config.h"
 #include "event/messages.h"
+#include "hub/spawn.h"
 #include "link/link.h"
 #include "link/message.h"
 #include "module/verdict.h"
@@ -62,6 +63,8 @@ struct HubChild {
         bool config_failure;            // not retried before a reload
         json_t *stats;
         unsigned slots_used;            // sinks: attempts out
+        CagePaths cage;                 // what it was born with
+        uint64_t cage_stamp;
 };
 
 struct HubSource {
@@ -211,6 +214,7 @@ void child_init(HubChild *c, Hub *h, HubSource *source, int pool_index);
 void child_birth(HubChild *c);          // spawn now; failures are retried with back-off
 void child_stop(HubChild *c);           // MESSAGE_STOP; killed when it does not end in time
 void child_kill(HubChild *c, const char *why); // for one that hangs or breaks the rules
+void child_check_cage(HubChild *c);     // started anew when its cage shows too little
 void child_clear(HubChild *c);          // frees; the process must be gone or is killed
 const char *child_state_to_string(const HubChild *c);
 const char *child_title(const HubChild *c); // "source uploads", "sink process 1"
@@ -250,6 +254,7 @@ void pool_send_endpoint(HubSink *k);  // new generation to every process
 int sink_ping(HubSink *k, PingDone done, void *userdata, Reason *reason) _must_use_;
 void slot_free(Hub *h, AttemptSlot *slot);
 AttemptSlot *slot_find(Hub *h, uint64_t ticket);
+void dispatch_check_hung(Hub *h);     // kills a process whose attempt is out far too long
 
 // judge.c
 void judge_verdict(Delivery *d, const MessageVerdict *v);

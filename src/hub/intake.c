@@ -183,6 +183,25 @@ static int intake_store_all(HubSource *s)
         return 0;
 }
 
+// The store takes a row over its limits for the hub's own fault, so it is refused here. m is a copy:
+// the changes are read once more when they are stored.
+static int intake_check_changes(MessageEvents m, Reason *reason)
+{
+        if (m.has_position && m.position.len > LIMIT_POSITION)
+                return reason_set(reason, -EMSGSIZE, "a position of %zu bytes", m.position.len);
+        for (uint32_t i = 0; i < m.n_changes; i++) {
+                MessageStateChange c;
+                int r = message_next_change(&m, &c);
+                if (r < 0)
+                        return r;
+                if (c.key.len == 0 || c.key.len > LIMIT_STATE_KEY ||
+                        c.value.len > LIMIT_STATE_VALUE)
+                        return reason_set(reason, -EMSGSIZE, "a state row of %zu + %zu bytes",
+                                c.key.len, c.value.len);
+        }
+        return 0;
+}
+
 // First everything of the batch is read and built, so that a source that breaks the rules is ended
 // before any of it is in the transaction it shares with the others.
 static int intake_events(HubSource *s, Slice payload)
@@ -199,6 +218,8 @@ static int intake_events(HubSource *s, Slice payload)
                 if (r >= 0)
                         r = intake_build(s, &e, &reason);
         }
+        if (r >= 0)
+                r = intake_check_changes(m, &reason);
         if (r < 0) {
                 child_kill(&s->child, reason.text[0] ? reason.text : "it sent a malformed batch");
                 return r;

@@ -30,7 +30,8 @@ static uint64_t retry_wait(const SinkPolicy *p, unsigned attempts)
                 wait = p->retry.schedule.usec[attempts];
         }
         uint32_t random = 0;
-        (void)getrandom(&random, sizeof(random), GRND_NONBLOCK);
+        if (getrandom(&random, sizeof(random), GRND_NONBLOCK) < 0)
+                random = 0;                                 // no jitter is better than no retry
         return wait + (wait / 10) * (random % 1024) / 1024; // late by up to a tenth, never early
 }
 

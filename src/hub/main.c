@@ -280,6 +280,7 @@ static void hub_end(Hub *h)
                 child_clear(&s->child);
         batch_commit(h);
         h->store = store_close(h->store);
+        spawn_stop();
 }
 
 int main(int argc, char **argv)

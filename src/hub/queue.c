@@ -101,7 +101,7 @@ static bool queue_take_due(HubSink *k, const DueDelivery *due)
         return true;
 }
 
-enum { SCAN_CHUNK = 64, SCAN_EVENTS = 4096 };
+enum { SCAN_CHUNK = LIMIT_ROUTES, SCAN_EVENTS = 4096 };
 
 // After a release: all that waited when the endpoint came back, whatever its own due time. What
 // failed again since then keeps its new time.

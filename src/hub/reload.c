@@ -96,7 +96,8 @@ static void sink_remove(HubSink *k)
         TAILQ_FOREACH (d, &k->out, link) {
                 AttemptSlot *slot = &k->hub->slots[d->slot];
                 message_put_u64(link_begin(slot->child->link, MESSAGE_CANCEL), slot->ticket);
-                (void)link_end(slot->child->link, true);
+                if (link_end(slot->child->link, true) < 0)
+                        child_kill(slot->child, "it does not read what it is told");
         }
         queue_drop_memory(k);
         // The slots of what is out are forgotten: a late verdict finds nobody, what was delivered
@@ -263,9 +264,11 @@ static void apply_pool(Hub *h)
 {
         if (h->n_pool == 0)
                 h->n_pool = (unsigned)h->config->limits.sink_processes;
-        for (unsigned i = 0; i < h->n_pool && h->config->n_sinks > 0; i++)
+        for (unsigned i = 0; i < h->n_pool && h->config->n_sinks > 0; i++) {
+                child_check_cage(&h->pool[i]);
                 if (h->pool[i].state == CHILD_DOWN && !h->pool[i].restart_timer)
                         child_birth(&h->pool[i]);
+        }
         static const int levels[] = {LOG_ERR, LOG_WARNING, LOG_NOTICE, LOG_INFO, LOG_DEBUG};
         if (h->config->log.level >= 0 && h->config->log.level < (int)N_ELEMENTS(levels))
                 log_set_max_level(levels[h->config->log.level]);
