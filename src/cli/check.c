@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: MIT
+// check: the configuration as the daemon would load it, without the daemon. Faults go to standard
+// error one a line and give 1. What only the service can see (its credentials, its rights) is a
+// warning and gives 0; --live asks the daemon instead.
+#include "cli/client.h"
+#include "cli/output.h"
+
+#include "base/text.h"
+#include "config/config.h"
+#include "rule/ruleset.h"
+#include <errno.h>
+#include <libgen.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define DEFAULT_FILE "/etc/belfry/belfry.conf"
+
+// ---- what the world has that the text names
+
+static void warn(
+        Diagnostics *d, Place place, const char *instance, const char *option, const char *what)
+{
+        char path[128];
+        (void)snprintf(path, sizeof(path), "%s.%s", instance, option);
+        diagnose(d, SEVERITY_WARNING, place, path, "%s", what);
+}
+
+static void check_reference(
+        Diagnostics *d, Place place, const char *instance, const char *option, const char *text)
+{
+        char what[512];
+        struct stat st;
+        if (strncmp(text, "credential:", 11) == 0) {
+                (void)snprintf(what, sizeof(what),
+                        "whether the service has the credential \"%.64s\" only the service sees: "
+                        "belfry check --live",
+                        text + 11);
+                warn(d, place, instance, option, what);
+        } else if (strncmp(text, "file:", 5) == 0 && stat(text + 5, &st) < 0) {
+                (void)snprintf(what, sizeof(what), "%.256s: %s", text + 5, strerror(errno));
+                warn(d, place, instance, option, what);
+        } else if (strncmp(text, "file:", 5) == 0 && (st.st_mode & 077)) {
+                (void)snprintf(what, sizeof(what),
+                        "%.256s may be read by others (mode %03o): chmod 600", text + 5,
+                        (unsigned)(st.st_mode & 0777));
+                warn(d, place, instance, option, what);
+        }
+}
+
+static void check_path(
+        Diagnostics *d, Place place, const char *instance, const char *option, const char *path)
+{
+        struct stat st;
+        char what[512];
+        if (strpbrk(path, "*?[") || stat(path, &st) == 0)
+                return;
+        (void)snprintf(what, sizeof(what), "%.256s: %s", path, strerror(errno));
+        warn(d, place, instance, option, what);
+}
+
+static void check_value(
+        Diagnostics *d, Place place, const char *instance, const Option *o, const json_t *v)
+{
+        size_t i;
+        json_t *one;
+        const char *key, *text = json_string_value(v);
+        if (json_is_array(v)) {
+                json_array_foreach((json_t *)v, i, one) check_value(d, place, instance, o, one);
+        } else if (json_is_object(v) && o->type == OPTION_STRING_MAP) {
+                json_object_foreach((json_t *)v, key, one) check_value(d, place, instance, o, one);
+        } else if (text && (o->type == OPTION_PATH || o->type == OPTION_PATH_LIST)) {
+                check_path(d, place, instance, o->name, text);
+        } else if (text && option_is_reference(slice_of(text)) &&
+                   (o->type == OPTION_SECRET || o->type == OPTION_SECRET_LIST ||
+                           (o->flags & OPTION_REFERENCE))) {
+                check_reference(d, place, instance, o->name, text);
+        }
+}
+
+static void check_options(Diagnostics *d, Place place, const char *instance, const Option *rows,
+        size_t n, const json_t *values)
+{
+        for (size_t i = 0; i < n; i++) {
+                const json_t *v = json_object_get(values, rows[i].name);
+                if (v && rows[i].type == OPTION_GROUP)
+                        check_options(d, place, instance, rows[i].rows, rows[i].n_rows, v);
+                else if (v)
+                        check_value(d, place, instance, &rows[i], v);
+        }
+}
+
+static void check_world(const Config *c, Diagnostics *d)
+{
+        char name[64];
+        for (size_t i = 0; i < c->n_sources; i++) {
+                const ConfigSource *s = &c->sources[i];
+                (void)snprintf(name, sizeof(name), "sources.%s", s->name);
+                check_options(d, s->place, name, s->module->description->options,
+                        s->module->description->n_options, s->options);
+        }
+        for (size_t i = 0; i < c->n_sinks; i++) {
+                const ConfigSink *s = &c->sinks[i];
+                (void)snprintf(name, sizeof(name), "sinks.%s", s->name);
+                check_options(d, s->place, name, s->module->description->options,
+                        s->module->description->n_options, s->options);
+        }
+}
+
+// ---- the command
+
+static json_t *to_json(const Diagnostics *d)
+{
+        json_t *list = json_array();
+        for (unsigned i = 0; i < d->n; i++) {
+                const Diagnostic *g = &d->list[i];
+                (void)json_array_append_new(list,
+                        json_pack("{s:s, s:s?, s:i, s:i, s:s, s:s}", "severity",
+                                g->severity == SEVERITY_ERROR ? "error" : "warning", "file",
+                                g->place.file, "line", (int)g->place.line, "column",
+                                (int)g->place.column, "path", g->path, "message", g->message));
+        }
+        return list;
+}
+
+static void show(const Context *c, const char *file, const Config *config, const Diagnostics *d)
+{
+        if (c->json) {
+                json_t *o = json_pack("{s:s, s:o, s:i, s:i}", "file", file, "diagnostics",
+                        to_json(d), "errors", (int)d->n_errors, "warnings", (int)d->n_warnings);
+                print_json(o);
+                json_decref(o);
+                return;
+        }
+        _cleanup_(buf_deinitp) Buf text = BUF_INIT(4 << 20);
+        diagnostics_print(d, &text);
+        (void)fputs(buf_text(&text), stderr);
+        if (config && d->n_errors == 0)
+                (void)printf("%s: good: %zu source%s, %zu sink%s, %zu rule%s\n", file,
+                        config->n_sources, config->n_sources == 1 ? "" : "s", config->n_sinks,
+                        config->n_sinks == 1 ? "" : "s", config->n_rules,
+                        config->n_rules == 1 ? "" : "s");
+}
+
+static ExitStatus check_live(Context *c)
+{
+        json_t *answer = NULL, *o;
+        size_t i;
+        if (c->n_arguments) {
+                (void)fprintf(stderr,
+                        "belfry: check --live looks at the daemon's own file; leave %s out\n",
+                        c->arguments[0]);
+                return STATUS_USAGE;
+        }
+        ExitStatus r = client_call(c, "CheckLive", NULL, 60, &answer);
+        if (r != STATUS_OK)
+                return r;
+        bool good = get_int(answer, "errors") == 0;
+        const json_t *problems = json_object_get(answer, "problems");
+        if (c->json) {
+                print_json(answer);
+        } else {
+                print_diagnostics(stderr, json_object_get(answer, "diagnostics"));
+                json_array_foreach((json_t *)problems, i, o)
+                {
+                        (void)printf("%s is %s: ", get_text(o, "name"), get_text(o, "state"));
+                        print_escaped(slice_of(get_text(o, "reason")));
+                        (void)putchar('\n');
+                }
+                if (good && json_array_size(problems) == 0)
+                        (void)printf("%s: good, and the daemon finds all it names\n",
+                                get_text(answer, "file"));
+        }
+        good = good && json_array_size(problems) == 0;
+        json_decref(answer);
+        return good ? STATUS_OK : STATUS_FAILED;
+}
+
+ExitStatus command_check(Context *c)
+{
+        if (option_given(c, "live"))
+                return check_live(c);
+        const char *file = c->n_arguments ? c->arguments[0] : DEFAULT_FILE;
+        char self[4096];
+        ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
+        self[n > 0 ? n : 0] = 0;
+        Diagnostics d = {0};
+        Config *config = NULL;
+        RuleSet *rules = NULL;
+        int r = config_load(&config, file, dirname(self), &d);
+        if (r >= 0)
+                r = ruleset_new(&rules, config, &d);
+        if (r >= 0)
+                check_world(config, &d);
+        diagnostics_sort(&d);
+        if (r < 0 && d.n_errors == 0)
+                (void)fprintf(stderr, "belfry: %s: %s\n", file, strerror(-r));
+        show(c, file, config, &d);
+        ExitStatus status = r < 0 || d.n_errors ? STATUS_FAILED : STATUS_OK;
+        diagnostics_deinit(&d);
+        (void)ruleset_free(rules);
+        (void)config_free(config);
+        return status;
+}

@@ -1,0 +1,16 @@
+// SPDX-License-Identifier: MIT
+// Calls to the daemon over its control socket, Varlink's wire form. Blocking: the command has
+// nothing else to do. Errors are printed here, with what to do about them.
+#pragma once
+
+#include "cli/command.h"
+
+// One answer. *ret is new. `parameters` is stolen (NULL = none). wait_sec 0: as long as it takes.
+ExitStatus client_call(
+        Context *c, const char *method, json_t *parameters, unsigned wait_sec, json_t **ret);
+
+// Several answers, each given to `each` with the last one marked. Its return other than STATUS_OK
+// ends the call with it.
+typedef ExitStatus (*ClientEach)(Context *c, json_t *answer, bool last, void *userdata);
+ExitStatus client_stream(
+        Context *c, const char *method, json_t *parameters, ClientEach each, void *userdata);
