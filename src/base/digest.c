@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Hashes and encodings. Each process has one thread, so the fetched algorithm and one context are
-// static and reused: fetching costs more than hashing an event id. They live as long as the process.
-// No keys and no signatures here; the http sink does those itself.
+// static and reused: fetching costs more than hashing an event id. They live as long as the
+// process. No keys and no signatures here; the http sink does those itself.
 #include "base/digest.h"
 
 #include <assert.h>

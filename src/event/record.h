@@ -33,8 +33,9 @@ typedef struct Record { // a view; borrows from the stored bytes
 } Record;
 
 // Appends header and text to out. id = first 32 hex digits of SHA-256 over (instance, id material).
-// Returns 0, -EBADMSG (data is no JSON, or too deep; reason says where), -EINVAL (empty type or id
-// material, field too long). A record longer than max_record is not refused: its data is replaced
+// Returns 0, -EBADMSG (data is no JSON, or too deep; reason says where), -EINVAL (a type that is not
+// 1 to 128 plain ASCII characters, no id material, field too long), -ENOBUFS or -ENOMEM; out is then
+// as before. A record longer than max_record is not refused: its data is replaced
 // by {"oversized":true,"bytes":N,"sha256":"..."} and the flag set.
 int record_build(Buf *out, const RecordOrigin *o, const EventDraft *d, size_t max_record,
                  Reason *ret_reason) _must_use_;

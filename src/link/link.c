@@ -2,15 +2,16 @@
 // One framed connection on an sd-event loop.
 //
 // Out: frames are built at the end of `out`; what the socket has taken is the prefix up to
-// out_start, which is dropped when it is at least half, so a byte is moved once at most. Frames that
-// nobody flushed leave with the next loop turn; EPOLLOUT is asked for only while the socket is full.
+// out_start, which is dropped when it is at least half, so a byte is moved once at most. Frames
+// that nobody flushed leave with the next loop turn; EPOLLOUT is asked for only while the socket is
+// full.
 // In: `in` holds what was read and not yet handed on from in_start. The socket is read only when no
 // whole frame is there, the buffer grows as a frame's bytes really arrive, and it shrinks again.
 //
-// A callback hands on a bounded number of frames and lets the loop go round before the rest. The end
-// of a link is noted where it is found and reported by closed() from the loop, behind all frames that
-// arrived before it; pausing delays it with them. link_free() within a callback only marks the Link;
-// the callback's own frame at the bottom of the stack frees it.
+// A callback hands on a bounded number of frames and lets the loop go round before the rest. The
+// end of a link is noted where it is found and reported by closed() from the loop, behind all
+// frames that arrived before it; pausing delays it with them. link_free() within a callback only
+// marks the Link; the callback's own frame at the bottom of the stack frees it.
 #include "link/link.h"
 
 #include "base/wire.h"

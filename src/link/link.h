@@ -16,8 +16,8 @@ typedef struct LinkHandlers {
         // One whole frame; payload is valid during the call. A negative return ends the link.
         int (*frame)(Link *l, uint16_t type, Slice payload, void *userdata);
         // Called once, from the loop, when the peer is gone or broke the rules; error < 0
-        // (-ECONNRESET for a plain end of file, -EBADMSG and -EMSGSIZE for a broken or over-long frame,
-        // what frame() returned). After it nothing is called any more. Both may call link_free().
+        // (-ECONNRESET for a plain end of file, -EBADMSG and -EMSGSIZE for a broken or over-long
+        // frame, what frame() returned). After it nothing is called. Both may call link_free().
         void (*closed)(Link *l, int error, const char *reason, void *userdata);
 } LinkHandlers;
 

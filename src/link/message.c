@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Packing and unpacking of every message. A get_* accepts exactly what its put_* writes: all fields
-// there, nothing behind them, lengths within the frame, enums and flags within their range; whatever
-// else it gets is -EBADMSG and the output is not touched. Meaning (a known endpoint, a rising batch,
-// the class of a verdict, limits.h) is the caller's to check.
+// there, nothing behind them, lengths within the frame, enums and flags within their range;
+// whatever else it gets is -EBADMSG and the output is not touched. Meaning (a known endpoint, a
+// rising batch, the class of a verdict, limits.h) is the caller's to check.
 #include "link/message.h"
 
 #include <assert.h>

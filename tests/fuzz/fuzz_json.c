@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Validator and tree must agree on any text; what the tree holds lies within the text; a string that
-// is unescaped and written again is valid and comes back the same.
+// Validator and tree must agree on any text; what the tree holds lies within the text; a string
+// that is unescaped and written again is valid and comes back the same.
 #include "base/json.h"
 #include "base/limits.h"
 #include "base/text.h"

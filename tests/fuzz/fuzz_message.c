@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// The first byte chooses the message, the rest is its payload. What a get_* accepts is put again and
-// must give the same bytes: one message has one spelling.
+// The first byte chooses the message, the rest is its payload. What a get_* accepts is put again
+// and must give the same bytes: one message has one spelling.
 #include "link/message.h"
 
 #include <assert.h>

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Log lines on standard error and reasons. The journal side needs a journal and is shown end to end;
-// here only that a JOURNAL_STREAM of somebody else does not silence standard error.
+// Log lines on standard error and reasons. The journal side needs a journal and is shown end to
+// end; here only that a JOURNAL_STREAM of somebody else does not silence standard error.
 #include "test.h"
 
 #include "base/log.h"
