@@ -69,22 +69,8 @@ static int value_resolve(const char *value, const char *credentials_dir, char **
                 *ret = strdup(value);
                 return *ret ? 0 : -ENOMEM;
         }
-        char *text;
-        size_t len;
-        int r = option_secret_read(value, credentials_dir, &text, &len, reason);
-        if (r < 0)
-                return r;
-        if (memchr(text, '\0', len)) {
-                option_secret_wipe(text, len);
-                return reason_set(reason, -EBADMSG, "%s holds a NUL byte", value);
-        }
-        // One more byte for certain, whatever option_secret_read allocated.
-        char *copy = strndup(text, len);
-        option_secret_wipe(text, len);
-        if (!copy)
-                return -ENOMEM;
-        *ret = copy;
-        return 0;
+        size_t len; // the secret is ended by NUL and holds none
+        return option_secret_read(value, credentials_dir, ret, &len, reason);
 }
 
 bool header_name_is_token(Slice name)
@@ -140,7 +126,7 @@ static int header_check(const StringMap *headers, size_t i, const char *value, R
         if (!header_name_is_token(slice_of(name)))
                 return reason_set(reason, -EINVAL, "headers: '%.64s' is not a header name", name);
         if (header_is_reserved(slice_of(name)))
-                return reason_set(reason, -EINVAL, "headers: %s is set by belfry itself", name);
+                return reason_set(reason, -EINVAL, "headers: %s is set by Belfry itself", name);
         if (!header_value_is_clean(slice_of(value)))
                 return reason_set(reason, -EINVAL,
                         "headers: the value of %s holds a line break or control character, or is "
@@ -194,6 +180,11 @@ static int query_append(Target *t, const char *name, const char *value, bool sec
         char *n = curl_easy_escape(NULL, name, 0), *v = curl_easy_escape(NULL, value, 0);
         int r = n && v ? 0 : -ENOMEM;
 
+        // As libcurl spells it in the URL, and so as a mask must spell it.
+        for (char *c = v; c && (c = strchr(c, '%')); c++) {
+                c[1] = (char)tolower((unsigned char)c[1]);
+                c[2] = (char)tolower((unsigned char)c[2]);
+        }
         if (r == 0) {
                 _cleanup_(buf_deinitp) Buf pair = BUF_INIT(QUERY_MAX);
                 buf_addf(&pair, "%s=%s", n, v);
@@ -247,6 +238,29 @@ static int url_check(Target *t, Reason *reason)
         return r;
 }
 
+// Everything of a private URL that an exchange would show.
+static int url_mask(Target *t)
+{
+        static const CURLUPart parts[] = {CURLUPART_HOST, CURLUPART_PATH, CURLUPART_QUERY,
+                CURLUPART_USER, CURLUPART_PASSWORD};
+
+        for (size_t i = 0; i < N_ELEMENTS(parts); i++) {
+                char *part = NULL;
+                if (curl_url_get(t->url, parts[i], &part, 0) != CURLUE_OK || !part)
+                        continue;
+                int r = 0;
+                if (*part && strcmp(part, "/") != 0) {
+                        char *copy = strdup(part);
+                        r = copy ? mask_add(t, copy) : -ENOMEM;
+                }
+                explicit_bzero(part, strlen(part));
+                curl_free(part);
+                if (r < 0)
+                        return r;
+        }
+        return 0;
+}
+
 static int url_prepare(Target *t, const HttpOptions *o, const char *credentials_dir, Reason *reason)
 {
         char *text;
@@ -263,6 +277,8 @@ static int url_prepare(Target *t, const HttpOptions *o, const char *credentials_
         }
         if (r == 0)
                 r = url_check(t, reason);
+        if (r == 0 && t->private_url)
+                r = url_mask(t);
         bool tls = strncasecmp(text, "https:", 6) == 0;
         wipe_str(text);
         for (size_t i = 0; i < o->query.n && r == 0; i++) {
