@@ -298,7 +298,7 @@ int hub_apply(Hub *h, Config *c, RuleSet *rules, Reason *reason)
                 return reason_errno(
                         reason, r, "cannot register the names of the configuration in the store");
         }
-        batch_commit(h);
+        // No commit before the switch: what follows a commit looks at the sinks through the configuration.
         apply_switch(h, c, rules, source_of, sink_of);
         HubSink *k;
         LIST_FOREACH (k, &h->sinks, link) {
