@@ -150,6 +150,8 @@ static int parse_answer(Buf *answer, ModuleDescription **ret, Reason *reason)
         json_error_t error;
         json_t *j =
                 json_loadb((const char *)answer->data, answer->len, JSON_REJECT_DUPLICATES, &error);
+        if (!j && json_error_code(&error) == json_error_out_of_memory)
+                return reason_set(reason, -ENOMEM, "out of memory");
         if (!j)
                 return reason_set(reason, -EBADMSG, "its description is not JSON: %s", error.text);
         int r = module_description_parse(j, ret, reason);

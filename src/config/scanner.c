@@ -28,6 +28,9 @@ static int refuse(Parser *p, const char *at, uint32_t node, const char *format, 
         va_start(ap, format);
         (void)vsnprintf(text, sizeof(text), format, ap);
         va_end(ap);
+        // The end of the file is shown where its last word ends, not behind the blank lines.
+        if (p->token.kind == TOKEN_END && at == p->token.text.data)
+                at = p->at;
         char *path = scan_path(p->scan, &p->scan->nodes[node], NULL);
         diagnose(p->d, SEVERITY_ERROR, lines_place(&p->scan->lines, at), path, "%s", text);
         free(path);

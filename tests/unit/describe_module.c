@@ -1,0 +1,102 @@
+// SPDX-License-Identifier: MIT
+// A module that is nothing but its description. As belfry-source-test and belfry-sink-test it
+// describes one option of each kind; under other names it misbehaves as the name says.
+#include "base/cleanup.h"
+#include "config/describe.h"
+#include <string.h>
+
+static const char *const modes[] = {"first", "second", "third", NULL};
+
+#define ROW(row_name, row_type) .name = row_name, .type = row_type, .offset = SIZE_MAX, .unit = ""
+static const Option source_options[] = {
+        {ROW("paths", OPTION_PATH_LIST), .flags = OPTION_REQUIRED | OPTION_CAGE_READ,
+                .prose = "Paths."},
+        {ROW("include", OPTION_STRING_LIST), .prose = "Patterns."},
+        {ROW("recursive", OPTION_BOOL), .def = "true", .prose = "Below too."},
+        {ROW("depth", OPTION_INT), .min = "-5", .max = "100", .def = "10", .prose = "How deep."},
+        {.name = "settle",
+                .type = OPTION_DURATION,
+                .offset = SIZE_MAX,
+                .unit = "s",
+                .min = "100ms",
+                .max = "1h",
+                .def = "2s",
+                .prose = "How long."},
+        {ROW("pause", OPTION_DURATION), .prose = "A duration that needs its unit."},
+        {ROW("size", OPTION_SIZE), .min = "1K", .max = "1G", .def = "64K", .prose = "How much."},
+        {ROW("mode", OPTION_ENUM), .values = modes, .prose = "Which."},
+        {ROW("note", OPTION_STRING), .prose = "Anything."},
+};
+
+static const Option tls_options[] = {
+        {ROW("verify", OPTION_BOOL), .def = "true", .prose = "Verify."},
+        {ROW("ca", OPTION_PATH), .prose = "Authorities."},
+};
+static const Option sink_options[] = {
+        {ROW("url", OPTION_URL), .flags = OPTION_REQUIRED | OPTION_REFERENCE,
+                .prose = "Where *to*."},
+        {ROW("secret", OPTION_SECRET_LIST), .prose = "Keys."},
+        {ROW("password", OPTION_SECRET), .prose = "One key."},
+        {ROW("headers", OPTION_STRING_MAP), .flags = OPTION_REFERENCE | OPTION_HEADERS,
+                .prose = "More."},
+        {ROW("waits", OPTION_DURATION_LIST), .def = "1s, 2s", .prose = "Waits."},
+        {ROW("tls", OPTION_GROUP), .rows = tls_options, .n_rows = N_ELEMENTS(tls_options),
+                .prose = "TLS."},
+};
+
+static const EventField fields[] = {
+        {"size", FIELD_NUMBER, "Bytes."},
+        {"name", FIELD_STRING, "Its name."},
+};
+static const EventType types[] = {
+        {"test.happened", "Something happened.", fields, N_ELEMENTS(fields), "{\"size\":1}"},
+};
+
+static int print(ModuleKind kind, const char *name)
+{
+        ModuleDescription d = {.name = name,
+                .kind = kind,
+                .version = BELFRY_VERSION,
+                .build = BELFRY_BUILD,
+                .summary = "Describes itself."};
+        if (kind == MODULE_SOURCE) {
+                d.options = source_options;
+                d.n_options = N_ELEMENTS(source_options);
+                d.types = types;
+                d.n_types = N_ELEMENTS(types);
+        } else {
+                d.options = sink_options;
+                d.n_options = N_ELEMENTS(sink_options);
+        }
+        json_t *j = module_describe(&d);
+        int r = j ? json_dumpf(j, stdout, JSON_COMPACT) : -1;
+        json_decref(j);
+        return r == 0 && fflush(stdout) == 0 ? 0 : 1;
+}
+
+int main(int argc, char **argv)
+{
+        const char *self = basename(argv[0]);
+        bool sink = strncmp(self, "belfry-sink-", 12) == 0;
+        const char *name = self + strlen(sink ? "belfry-sink-" : "belfry-source-");
+        if (argc != 2 || strcmp(argv[1], "--describe") != 0 || *environ)
+                return 9; // how it is asked is part of the contract
+        if (strcmp(name, "garbage") == 0)
+                return puts("this is not JSON") < 0;
+        if (strcmp(name, "empty") == 0)
+                return puts("{}") < 0;
+        if (strcmp(name, "endless") == 0)
+                for (;;)
+                        if (fputs("                                ", stdout) < 0)
+                                return 1;
+        if (strcmp(name, "crash") == 0)
+                abort();
+        if (strcmp(name, "failing") == 0)
+                return 3;
+        if (strcmp(name, "slow") == 0)
+                for (;;)
+                        (void)pause();
+        if (strcmp(name, "liar") == 0)
+                return print(MODULE_SOURCE, "other");
+        return print(sink ? MODULE_SINK : MODULE_SOURCE, name);
+}
