@@ -1,0 +1,240 @@
+# SPDX-License-Identifier: MIT
+"""The command against a running daemon."""
+import json
+import re
+import signal
+import socket
+import subprocess
+
+from harness import BUILD, simple_config, wait_for
+
+
+def dead(daemon, *filters):
+    return json.loads(daemon.belfry("dead", "ls", "--json", *filters, check=0).stdout)
+
+
+def varlink(daemon, method, parameters=None, **more):
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(20)
+    s.connect(str(daemon.run / "control"))
+    s.sendall(json.dumps({"method": method, "parameters": parameters or {}, **more}).encode() + b"\0")
+    answers, data = [], b""
+    while True:
+        while b"\0" not in data:
+            piece = s.recv(65536)
+            if not piece:
+                return answers
+            data += piece
+        one, data = data.split(b"\0", 1)
+        answers.append(json.loads(one))
+        if not answers[-1].get("continues"):
+            s.close()
+            return answers
+
+
+def test_status_and_lists(daemon, receiver, watched):
+    daemon.write(simple_config(watched, receiver.url))
+    daemon.start()
+    (watched / "a").write_text("x")
+    receiver.wait(1)
+    wait_for(lambda: daemon.sink()["delivered"] == 1 and daemon.sink()["depth"] == 0, "the delivery to be counted")
+    human = daemon.belfry("status", check=0).stdout
+    assert re.match(r"belfry: running — 1 source ready, 1 sink, 1 rule; queue 0 deliveries\n", human), human
+    assert "source files (inotify): ready, 1 event" in human and "sink ops (http): ready" in human
+    assert "rule all: 1 matched, 0 unmatched" in human and "\x1b" not in human
+    raw = daemon.belfry("status", "--json", check=0).stdout
+    status = json.loads(raw)
+    assert status["state"] == "running" and raw.count("running") == 1
+    assert status["sources"][0]["state"] == "ready"
+    for words, name in ((("sources",), "files"), (("sources", "ls"), "files"), (("sinks", "ls"), "ops"), (("rules",), "all"),
+                        (("modules", "ls"), "inotify")):
+        rows = json.loads(daemon.belfry(*words, "--json", check=0).stdout)
+        assert name in [r["name"] for r in rows]
+        text = daemon.belfry(*words, check=0).stdout
+        assert text.startswith("NAME") and name in text
+    assert daemon.belfry("dead", check=0).stdout == "no dead letters\n" and dead(daemon) == []
+    assert daemon.belfry("gaps", check=0).stdout == "no gaps\n"
+    assert json.loads(daemon.belfry("gaps", "ls", "--json", check=0).stdout) == []
+    assert daemon.belfry("gaps", "ack", check=0).stdout == "0 gaps acknowledged\n"
+
+
+def test_no_rules(daemon):
+    daemon.write('store = { size = "64M"; };')
+    daemon.start()
+    human = daemon.belfry("status", check=0).stdout
+    assert human.startswith("belfry: running — 0 sources ready, 0 sinks, 0 rules; queue 0 deliveries\n")
+    assert "Next: " in human and "belfry.conf" in human
+
+
+def test_dead_letters(daemon, receiver, watched):
+    receiver.answer = lambda request: 400
+    daemon.write(simple_config(watched, receiver.url))
+    daemon.start()
+    for name in ("a", "b", "c"):
+        (watched / name).write_text(name)
+    wait_for(lambda: len(dead(daemon)) == 3, "three dead letters")
+    letters = {d["subject"].rsplit("/", 1)[-1]: d for d in dead(daemon)}
+    a = letters["a"]
+    sent = next(r for r in receiver.all() if r.event["subject"].endswith("/a"))
+    assert (a["id"], a["rule"], a["sink"], a["reason"], a["status"]) == (sent.id, "all", "ops", "rejected", 400)
+    assert dead(daemon, "--sink", "nobody") == [] and len(dead(daemon, "--reason", "rejected")) == 3
+    shown = json.loads(daemon.belfry("dead", "show", a["id"], "--json", check=0).stdout)
+    assert shown["body"].encode() == sent.body
+    assert sent.body.decode() in daemon.belfry("dead", "show", a["number"], check=0).stdout
+    assert "3 dead letters: belfry dead" in daemon.belfry("status").stdout
+    text = daemon.belfry("why", a["id"], check=0).stdout
+    assert "happened: file.created" in text and "dead letter" in text and "400" in text
+
+    receiver.answer = lambda request: 200
+    n = len(receiver.all())
+    assert "1 dead letter back in the queue" in daemon.belfry("dead", "retry", a["id"], check=0).stdout
+    again = receiver.wait(n + 1)[-1]
+    assert (again.id, again.body) == (sent.id, sent.body)
+    wait_for(lambda: "delivered" in daemon.belfry("why", a["id"]).stdout, "why to know the delivery")
+    assert "1 dead letter dropped" in daemon.belfry("dead", "drop", letters["b"]["number"], check=0).stdout
+    assert daemon.belfry("dead", "retry", "--all", check=0).stdout == "1 dead letter back in the queue\n"
+    wait_for(lambda: {r.event["subject"][-1] for r in receiver.all()[n:]} == {"a", "c"}, "c to arrive")
+    assert dead(daemon) == []
+    assert daemon.belfry("dead", "retry", a["id"], check=1).stderr.startswith("belfry: there is no dead letter")
+    assert daemon.belfry("dead", "retry", check=2) and daemon.belfry("dead", "drop", "--all", "x", check=2)
+    assert daemon.belfry("why", "0" * 32, check=1) and daemon.belfry("why", "zz", check=1)
+
+
+def test_retry_all_ends_when_the_endpoint_goes_on_refusing(daemon, receiver, watched):
+    receiver.answer = lambda request: 400
+    daemon.write(simple_config(watched, receiver.url))
+    daemon.start()
+    for n in range(20):
+        (watched / str(n)).write_text("x")
+    wait_for(lambda: len(dead(daemon)) == 20, "20 dead letters")
+    assert daemon.belfry("dead", "retry", "--all", check=0).stdout == "20 dead letters back in the queue\n"
+    wait_for(lambda: len(dead(daemon)) == 20 and len(receiver.all()) == 40, "all dead once more")
+
+
+def test_pause_resume_ping(daemon, receiver, watched):
+    daemon.write(simple_config(watched, receiver.url))
+    daemon.start()
+    daemon.belfry("pause", "ops", check=0)
+    (watched / "a").write_text("x")
+    wait_for(lambda: daemon.sink()["depth"] == 1, "the event in the queue")
+    assert daemon.sink()["state"] == "paused" and receiver.all() == []
+    daemon.kill()
+    daemon.start(wait=False)
+    wait_for(lambda: daemon.sink() and daemon.sink()["state"] == "paused", "the pause to survive a kill")
+    daemon.belfry("sink", "resume", "ops", check=0)
+    assert receiver.wait(1)[0].event["type"] == "file.created"
+    ping = daemon.belfry("ping", "ops", check=0).stdout
+    assert "delivered 200" in ping and "belfry.ping" in ping, ping
+    test = receiver.wait(2)[1].event
+    assert test["type"] == "belfry.ping" and test["data"]["test"] is True
+    receiver.answer = lambda request: 418
+    bad = json.loads(daemon.belfry("sink", "ping", "ops", "--json", check=1).stdout)
+    assert (bad["class"], bad["status"], bad["delivered"]) == ("rejected", 418, False)
+    r = daemon.belfry("pause", "opps", check=1)
+    assert 'did you mean "ops"?' in r.stderr
+
+
+def test_why_while_it_waits(daemon, receiver, watched):
+    receiver.answer = lambda request: 503
+    daemon.write(simple_config(watched, receiver.url, sink='retry = { schedule = [ "0s", "1h" ]; };'))
+    daemon.start()
+    (watched / "a").write_text("x")
+    id_ = receiver.wait(1)[0].id
+    wait_for(lambda: "attempt 1 failed: server 503" in daemon.belfry("why", id_).stdout, "the failed attempt in the story")
+    text = daemon.belfry("why", id_, check=0).stdout
+    assert "happened: file.created" in text and "stored in the queue" in text and "sink ops, rule all: " in text
+    items = json.loads(daemon.belfry("why", id_, "--json", check=0).stdout)
+    assert {i["item"] for i in items} == {"queued", "attempt"}
+
+
+def test_tail(daemon, receiver, watched):
+    daemon.write(simple_config(watched, receiver.url))
+    daemon.start()
+    tail = subprocess.Popen([BUILD / "belfry", "--runtime-dir", daemon.run, "tail", "--json"], stdout=subprocess.PIPE, text=True)
+    s = socket.socket(socket.AF_UNIX)
+    s.connect(str(daemon.run / "control"))
+    s.sendall(b'{"method":"io.belfry.Control.Tail","more":true}\0')
+    assert s.recv(4096) == b'{"parameters":{},"continues":true}\0'  # from here on nothing is overlooked
+    names = [f"f{n}" for n in range(5)]
+    for name in names:
+        (watched / name).write_text("x")
+    data = b""
+    while data.count(b"\0") < 5:
+        data += s.recv(65536)
+    events = [json.loads(x)["parameters"]["event"] for x in data.split(b"\0")[:5]]
+    assert [e["data"]["name"] for e in events] == names and events[0]["id"] == receiver.wait(5)[0].id
+    s.close()
+    (watched / "last").write_text("x")
+    seen = []
+    while "last" not in seen:
+        seen.append(json.loads(tail.stdout.readline())["data"]["name"])
+    tail.terminate()
+    tail.wait(20)
+
+
+def test_reload_and_check(daemon, receiver, watched):
+    good = simple_config(watched, receiver.url)
+    daemon.write(good)
+    daemon.start()
+    assert daemon.belfry("check", daemon.config, check=0).stdout.endswith("good: 1 source, 1 sink, 1 rule\n")
+    assert daemon.belfry("reload", check=0).stdout == "reloaded: 1 sources, 1 sinks, 1 rules\n"
+    assert "finds all it names" in daemon.belfry("check", "--live", check=0).stdout
+    daemon.write(good.replace('to = [ "ops" ]', 'to = [ "opps" ]'))
+    for words in (("check", daemon.config), ("reload",), ("check", "--live")):
+        r = daemon.belfry(*words, check=1)
+        assert f"{daemon.config}:4:" in r.stderr and "opps" in r.stderr, r.stderr
+    data = json.loads(daemon.belfry("check", "--json", daemon.config, check=1).stdout)
+    assert data["errors"] >= 1 and data["diagnostics"][0]["line"] == 4
+    assert daemon.status()["state"] == "running"  # the old one stays in force
+    assert daemon.belfry("check", "/nonexistent.conf", check=1)
+
+
+def test_source_forget(daemon, receiver, watched):
+    daemon.write(simple_config(watched, receiver.url))
+    daemon.start()
+    assert "take it out and reload" in daemon.belfry("source", "forget", "files", check=1).stderr
+    daemon.write('store = { size = "64M"; };')
+    daemon.belfry("reload", check=0)
+    wait_for(lambda: daemon.belfry("source", "forget", "files").returncode == 0, "the source to have stopped")
+    assert daemon.belfry("source", "forget", "never", check=1)
+
+
+def test_roles(daemon):
+    daemon.write('store = { size = "64M"; };\ncontrol = { read = [ "root" ]; admin = [ "nobody" ]; };')
+    daemon.start()
+    r = daemon.belfry("reload", check=4)
+    assert '"admin"' in r.stderr and 'control = { admin = [ "nobody", "root" ]; };' in r.stderr, r.stderr
+    answer = varlink(daemon, "io.belfry.Control.Reload")[0]
+    assert answer["error"] == "io.belfry.Control.NotPermitted" and answer["parameters"]["role"] == "admin"
+
+
+def test_unknown_role_degrades(daemon):
+    daemon.write('store = { size = "64M"; };\ncontrol = { read = [ "root", "@no-such-group" ]; admin = [ "root" ]; };')
+    daemon.start(state="degraded")
+    assert daemon.belfry("status", check=1).stdout.startswith("belfry: degraded")
+
+
+def test_introspection(daemon):
+    daemon.write('store = { size = "64M"; };')
+    daemon.start()
+    info = varlink(daemon, "org.varlink.service.GetInfo")[0]["parameters"]
+    assert "io.belfry.Control" in info["interfaces"]
+    text = varlink(daemon, "org.varlink.service.GetInterfaceDescription", {"interface": "io.belfry.Control"})[0]
+    methods = re.findall(r"^method (\w+)", text["parameters"]["description"], re.M)
+    assert "Status" in methods
+    for method in methods:  # each exists: whatever it answers, it is not "no such method"
+        if method in ("Tail", "Reload"):
+            continue
+        answer = varlink(daemon, f"io.belfry.Control.{method}", more=True)[0]
+        assert "MethodNotFound" not in answer.get("error", ""), method
+
+
+def test_daemon_goes_away_under_tail(daemon):
+    daemon.write('store = { size = "64M"; };')
+    daemon.start()
+    tail = subprocess.Popen([BUILD / "belfry", "--runtime-dir", daemon.run, "tail"], stderr=subprocess.PIPE, text=True)
+    s = varlink(daemon, "io.belfry.Control.Status")
+    assert s[0]["parameters"]["state"] == "running"
+    daemon.process.send_signal(signal.SIGTERM)
+    _, err = tail.communicate(timeout=20)
+    assert (tail.returncode == 1 and "ended the connection" in err) or tail.returncode == 3
