@@ -43,7 +43,7 @@ static void say_share(
 static void check_shares(Loader *l)
 {
         Config *c = l->config;
-        uint64_t there = c->store.size / 100 * SHARE_SINKS, named = 0;
+        uint64_t there = c->store.size * SHARE_SINKS / 100, named = 0;
         size_t n_unnamed = 0;
         char a[TEXT_QUANTITY_MAX], b[TEXT_QUANTITY_MAX];
         ConfigSink *last = NULL;

@@ -134,8 +134,10 @@ static json_t *read_enum(Reader *r, const Option *row, const ScanNode *n)
 static json_t *read_text(Reader *r, const Option *row, const ScanNode *n)
 {
         Reason reason = {0};
-        if (n->kind != SCAN_STRING)
-                return wrong_type(r, row, n);
+        if (n->kind != SCAN_STRING) {
+                Option element = option_element(row); // of a map this is one of its values
+                return wrong_type(r, &element, n);
+        }
         const char *text = scan_string(n);
         if (!text_utf8_valid(slice_of(text))) // only \x makes such, and that has been said
                 return NULL;
