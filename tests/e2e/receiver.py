@@ -38,7 +38,7 @@ def date(seconds):
 class Connection:
     def __init__(self, receiver, reader, writer):
         self.receiver, self.reader, self.writer = receiver, reader, writer
-        self.count = 0
+        self.seen = {}  # requests of this connection by path
 
     async def send(self, data):
         self.writer.write(data.encode("latin-1") if isinstance(data, str) else data)
@@ -74,7 +74,7 @@ class Connection:
         try:
             while True:
                 request = await self.read_request()
-                self.count += 1
+                self.seen[request.path] = self.seen.get(request.path, 0) + 1
                 self.receiver.requests.append(request)
                 name = request.path.strip("/").split("/")[0].replace("-", "_") or "ok"
                 action = getattr(self, "do_" + name)
@@ -213,16 +213,16 @@ class Connection:
         return False
 
     async def do_rst_second(self, r):
-        """Answers the first request of a connection, resets at the second without a byte."""
-        if self.count > 1:
+        """Answers the first such request of a connection, resets at the second without a byte."""
+        if self.seen[r.path] > 1:
             self.reset()
             return False
         await self.reply()
 
     async def do_half_second(self, r):
-        """The second request of a connection is read, and half a head comes back."""
-        if self.count > 1:
-            await self.send("HTTP/1.1 20")
+        """The second such request of a connection is read, and the first line of a head comes back."""
+        if self.seen[r.path] > 1:
+            await self.send("HTTP/1.1 200 OK\r\n")
             await asyncio.sleep(0.05)
             self.reset()
             return False
@@ -247,7 +247,9 @@ class Http2Connection:
         f = self.frame
         ok = f(1, 5, stream, b"\x88")  # HEADERS, END_STREAM | END_HEADERS, ":status: 200"
         if self.mode == "early":
-            await self.send(ok, f(3, 0, stream, struct.pack(">I", 0)))
+            await self.send(ok)
+            await asyncio.sleep(0.05)
+            await self.send(f(3, 0, stream, struct.pack(">I", 0)))
         elif self.mode == "rst":
             await self.send(f(3, 0, stream, struct.pack(">I", 2)))
         elif self.mode == "goaway":
@@ -268,10 +270,13 @@ class Http2Connection:
                 size, kind, flags = int.from_bytes(head[:3], "big"), head[3], head[4]
                 stream = int.from_bytes(head[5:], "big")
                 await self.reader.readexactly(size)
+                if kind == 0 and size and self.mode == "ok":
+                    room = struct.pack(">I", size)
+                    await self.send(self.frame(8, 0, 0, room), self.frame(8, 0, stream, room))
                 if kind == 4 and not flags & 1:
                     await self.send(self.frame(4, 1, 0))
                 if kind == 1:
-                    self.receiver.requests.append(("h2", stream))
+                    self.receiver.http2_requests.append(stream)
                     if self.mode != "ok":
                         await self.answer(stream)
                 if self.mode == "ok" and kind in (0, 1) and flags & 1:
@@ -284,7 +289,7 @@ class Http2Connection:
 
 class Receiver:
     def __init__(self):
-        self.requests, self.script, self.raw = [], [], b""
+        self.requests, self.http2_requests, self.script, self.raw = [], [], [], b""
         self.n_connections, self.servers = 0, []
         self.loop = asyncio.new_event_loop()
         self.thread = threading.Thread(target=self.loop.run_forever, daemon=True)
