@@ -29,8 +29,6 @@ int lmdb_error(int rc)
                 return -EPROTO;
         case MDB_READERS_FULL:
                 return -EUSERS;
-        case MDB_BAD_TXN:
-                return -ECANCELED; // follows another error of the same transaction
         case MDB_BAD_VALSIZE:
                 return -EINVAL;
         default:
@@ -38,7 +36,7 @@ int lmdb_error(int rc)
         }
         if (rc > 0)
                 return rc == ENOSPC ? -EIO : -rc; // -ENOSPC means a full map, never a full disk
-        return -EUCLEAN;
+        return -EUCLEAN; // MDB_BAD_TXN too: a read that met damage answers nothing more
 }
 
 char *path_join(const char *dir, const char *name)
@@ -178,6 +176,14 @@ void env_close(Store *s)
         s->env = NULL;
 }
 
+uint64_t env_pages(Store *s, MDB_txn *txn, Table table)
+{
+        MDB_stat stat;
+        if (mdb_stat(txn, s->dbi[table], &stat) != 0)
+                return 0;
+        return stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+}
+
 // Pages in use, from the numbers LMDB keeps for each tree: exact, and as cheap as the tables are
 // few. (Last page minus the sum of the freelist says the same and costs a walk.)
 uint64_t env_used(Store *s, MDB_txn *txn)
@@ -188,9 +194,20 @@ uint64_t env_used(Store *s, MDB_txn *txn)
                 if (mdb_stat(txn, i, &stat) == 0)
                         pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
         for (Table i = 0; i < _TABLE_MAX; i++)
-                if (mdb_stat(txn, s->dbi[i], &stat) == 0)
-                        pages += stat.ms_branch_pages + stat.ms_leaf_pages + stat.ms_overflow_pages;
+                pages += env_pages(s, txn, i);
         return pages * s->page;
+}
+
+// Every delivery that is taken in may have to wait one day, all of them at once when a receiver
+// says 429 to each: the rows for that are set aside at intake, or a full store could not be told
+// that an attempt failed.
+uint64_t env_claimed(Store *s, MDB_txn *txn, const Counters *c)
+{
+        uint64_t need = 0,
+                 have = (env_pages(s, txn, TABLE_OWED) + env_pages(s, txn, TABLE_DUE)) * s->page;
+        for (uint32_t i = 0; i < c->n_sinks; i++)
+                need += c->sinks[i].deliveries * DEFER_COST;
+        return env_used(s, txn) + (need > have ? need - have : 0);
 }
 
 int env_remove(const char *dir)

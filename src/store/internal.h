@@ -13,6 +13,7 @@ enum {
         NUMBER_MAX = 65535, // of sources and of sinks ever named; StoreRoute.sink is 16 bits
         RULE_NAMES_MAX = 16384,
         CHAIN_SIZE = 16,
+        DEFER_COST = 256, // bytes of an owed and a due row with a long detail, in pages 70 % full
         BOOT_ID_SIZE = 36,
 };
 
@@ -111,8 +112,10 @@ int env_create(const char *dir, uint64_t size, Reason *reason) _must_use_;
 int env_allocate(int fd, uint64_t size, Reason *reason) _must_use_;
 int env_check_filesystem(const char *dir, Reason *reason) _must_use_; // 1: warned in reason
 int env_remove(const char *dir) _must_use_;
-char *path_join(const char *dir, const char *name); // NULL: no memory
-uint64_t env_used(Store *s, MDB_txn *txn);          // bytes of the pages in use
+char *path_join(const char *dir, const char *name);              // NULL: no memory
+uint64_t env_pages(Store *s, MDB_txn *txn, Table table);         // of one table
+uint64_t env_used(Store *s, MDB_txn *txn);                       // bytes of the pages in use
+uint64_t env_claimed(Store *s, MDB_txn *txn, const Counters *c); // and what deferring will need
 
 // ---- lockfile.c: who runs, and what it had last committed
 typedef struct Witness {

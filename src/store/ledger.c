@@ -9,9 +9,9 @@
 
 enum {
         DETAIL_MAX = 255,
-        PARTS_BITS = 10,    // a commit's number and its part make the key
-        TRIM_A_COMMIT = 8,  // more than one commit adds, so it converges
-        ENTRIES_MAX = 1024, // of one value: CHUNK_BODY over the smallest entry, with room
+        PARTS_BITS = 10,     // a commit's number and its part make the key
+        TRIM_A_COMMIT = 512, // rows; old ones may be much smaller than what one commit adds
+        ENTRIES_MAX = 1024,  // of one value: CHUNK_BODY over the smallest entry, with room
 };
 
 uint64_t ledger_cost(size_t body_len)
@@ -66,30 +66,39 @@ void ledger_add(StoreTxn *t, LedgerKind kind, DeliveryKey d, const StoreRoute *r
         }
 }
 
+// Returns what the oldest value took; 0: there is none.
+static uint64_t ledger_drop_oldest(StoreTxn *t, MDB_cursor *cursor)
+{
+        MDB_val key, row;
+        int rc = mdb_cursor_get(cursor, &key, &row, MDB_FIRST);
+        uint64_t cost = rc == 0 && row.mv_size >= ENVELOPE_SIZE
+                                ? ledger_cost(row.mv_size - ENVELOPE_SIZE)
+                                : 0;
+        if (rc == 0)
+                rc = mdb_cursor_del(cursor, 0);
+        if (rc && rc != MDB_NOTFOUND)
+                txn_fail(t, lmdb_error(rc));
+        return rc == 0 ? cost : 0;
+}
+
 static void ledger_trim(StoreTxn *t)
 {
         uint64_t limit = t->s->size / 100 * t->s->ledger_percent;
-        for (int i = 0; i < TRIM_A_COMMIT && !t->error && t->c.ledger_bytes > limit; i++) {
-                MDB_cursor *cursor;
-                MDB_val key, row;
-                int rc = mdb_cursor_open(t->txn, t->s->dbi[TABLE_LEDGER], &cursor);
-                if (rc == 0) {
-                        rc = mdb_cursor_get(cursor, &key, &row, MDB_FIRST);
-                        if (rc == 0 && row.mv_size >= ENVELOPE_SIZE) {
-                                uint64_t cost = ledger_cost(row.mv_size - ENVELOPE_SIZE);
-                                t->c.ledger_bytes -=
-                                        cost < t->c.ledger_bytes ? cost : t->c.ledger_bytes;
-                        }
-                        if (rc == 0)
-                                rc = mdb_cursor_del(cursor, 0);
-                        mdb_cursor_close(cursor);
-                }
-                if (rc == MDB_NOTFOUND) {
-                        t->c.ledger_bytes = 0;
-                        return;
-                }
+        MDB_cursor *cursor;
+        if (t->error || t->c.ledger_bytes <= limit)
+                return;
+        int rc = mdb_cursor_open(t->txn, t->s->dbi[TABLE_LEDGER], &cursor);
+        if (rc) {
                 txn_fail(t, lmdb_error(rc));
+                return;
         }
+        for (int i = 0; i < TRIM_A_COMMIT && !t->error && t->c.ledger_bytes > limit; i++) {
+                uint64_t cost = ledger_drop_oldest(t, cursor);
+                if (cost == 0)
+                        break;
+                t->c.ledger_bytes -= cost < t->c.ledger_bytes ? cost : t->c.ledger_bytes;
+        }
+        mdb_cursor_close(cursor);
 }
 
 void ledger_flush(StoreTxn *t)

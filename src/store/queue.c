@@ -90,7 +90,8 @@ uint64_t store_put_event(
                 return seq;
         size_t total = record.len, row_len = event_row_size(record.len, n_routes);
         for (uint16_t i = 0; i < n_routes; i++)
-                total += ROUTE_SIZE + routes[i].own_headers.len + routes[i].own_body.len;
+                total += ROUTE_SIZE + DEFER_COST + routes[i].own_headers.len +
+                         routes[i].own_body.len;
         if (!txn_may_grow(t, total))
                 return seq;
         EventRow e = {.source = source,
@@ -153,7 +154,7 @@ static bool owed_is_empty(StoreTxn *t)
 // 0, -ENOENT or -EUCLEAN; a damaged row is not the transaction's error, it can be overwritten.
 static int owed_load(StoreTxn *t, DeliveryKey d, StoreOwed *ret)
 {
-        if (owed_is_empty(t))
+        if (t->error || owed_is_empty(t))
                 return -ENOENT;
         Key key = key_delivery(d);
         Slice body;

@@ -43,7 +43,7 @@ int store_read_begin(Store *s)
                 }
                 counters_deinit(&s->committed);
                 s->committed = c;
-                s->used = env_used(s, s->read);
+                s->used = env_claimed(s, s->read, &s->committed);
         }
         s->reading = true;
         return 0;

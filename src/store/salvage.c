@@ -336,7 +336,7 @@ int salvage(const char *state_dir, uint64_t size, Reason *reason)
         struct stat st;
         _cleanup_(freep) char *data = path_join(dir, "data.mdb");
         if (data && stat(data, &st) == 0 && (uint64_t)st.st_size > size)
-                size = (uint64_t)st.st_size; // everything that was there must fit
+                size = (uint64_t)st.st_size + (1 << 20); // everything that was there must fit
         int r = salvage_fill(v, half, fresh, size, &lost, reason);
         if (r == 0) {
                 r = salvage_rename(state_dir, &aside);

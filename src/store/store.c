@@ -12,6 +12,7 @@
 #include <sys/stat.h>
 
 enum { STARTS_SUSPICIOUS = 4 }; // so many starts without 64 commits or a clean end between them
+#define MAP_SLACK (UINT64_C(1) << 20)
 
 static int store_create(const char *state_dir, const char *dir, uint64_t size, Reason *reason)
 {
@@ -41,7 +42,7 @@ static int store_load(Store *s)
         if (r == 0)
                 r = names_load(s, txn);
         if (r == 0)
-                s->used = env_used(s, txn);
+                s->used = env_claimed(s, txn, &s->committed);
         mdb_txn_abort(txn);
         return r;
 }
@@ -66,9 +67,22 @@ static int store_fit(Store *s, const StoreOptions *o, Reason *reason)
         return 0;
 }
 
+// What was ever used stays part of the map, and a little more: an end must copy pages before it can
+// free any.
+static uint64_t map_size(const char *dir, const StoreOptions *o)
+{
+        struct stat st;
+        _cleanup_(freep) char *path = path_join(dir, "data.mdb");
+        if (o->read_only || !path || stat(path, &st) < 0)
+                return o->read_only ? 0 : o->size;
+        uint64_t page = (uint64_t)sysconf(_SC_PAGESIZE), size = (o->size + page - 1) / page * page;
+        uint64_t used = (uint64_t)st.st_size;
+        return used <= size ? size : used + MAP_SLACK;
+}
+
 static int store_attach(Store *s, const StoreOptions *o, const char *dir, Reason *reason)
 {
-        int r = env_open(s, dir, o->read_only ? MDB_RDONLY : 0, o->read_only ? 0 : o->size, reason);
+        int r = env_open(s, dir, o->read_only ? MDB_RDONLY : 0, map_size(dir, o), reason);
         if (r < 0)
                 return r;
         r = store_load(s);

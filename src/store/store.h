@@ -145,7 +145,9 @@ typedef struct StoreVerdict { // what is remembered of an attempt or an end
 // or specific result the caller needs; the others only fail the commit.
 StoreTxn *store_begin(Store *s); // never NULL; its error shows at commit
 StoreTxn *store_abort(StoreTxn *t);
-// 0 = durable. -ENOSPC: the map is full, nothing of this transaction is there, the store goes on.
+// 0 = durable. -ENOSPC: the map is full, nothing of this transaction is there, the store goes on
+// (the last part of the map takes only ends, deferrals and what comes with them; should thousands
+// of those in one commit not fit either, they fit in smaller ones).
 // Anything else is final (see above).
 int store_commit(StoreTxn *t, Reason *reason) _must_use_;
 
@@ -244,7 +246,7 @@ int store_each_ledger(Store *s, uint64_t *cursor, unsigned max_commits,
 // ---- what it holds, kept in memory and with each commit: cheap to ask
 typedef struct StoreUsage {
         uint64_t size;           // bytes of the map
-        uint64_t used;           // pages in use (last page - free pages), bytes
+        uint64_t used;           // bytes of pages in use and of what deferring everything may need
         uint64_t events, event_bytes;
         uint64_t dead, dead_bytes;
         uint64_t ledger_bytes, quarantined, open_gaps;

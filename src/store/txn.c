@@ -99,8 +99,8 @@ int txn_del(StoreTxn *t, Table table, Slice key)
 // commit must copy before it can free any.
 static uint64_t reserve_of(uint64_t size)
 {
-        const uint64_t least = size / 4 < (1u << 20) ? size / 4 : 1u << 20, most = 32u << 20;
-        uint64_t part = size / 32;
+        const uint64_t least = size / 4 < (1u << 20) ? size / 4 : 1u << 20, most = 64u << 20;
+        uint64_t part = size / 16;
         return part < least ? least : part > most ? most : part;
 }
 
@@ -112,8 +112,8 @@ bool txn_may_grow(StoreTxn *t, size_t len)
         t->room -= cost;
         if (t->room >= 0)
                 return true;
-        t->room = (int64_t)(t->s->size - reserve_of(t->s->size)) - (int64_t)env_used(t->s, t->txn) -
-                  cost;
+        t->room = (int64_t)(t->s->size - reserve_of(t->s->size)) -
+                  (int64_t)env_claimed(t->s, t->txn, &t->c) - cost;
         if (t->room < 0)
                 txn_fail(t, -ENOSPC);
         return t->room >= 0;
@@ -222,7 +222,7 @@ int store_commit(StoreTxn *t, Reason *reason)
                 txn_end(t, false);
                 return error ? commit_failed(s, error, reason) : 0;
         }
-        uint64_t used = env_used(s, t->txn);
+        uint64_t used = env_claimed(s, t->txn, &t->c);
         FAILPOINT("store.before-commit");
         if (t->events)
                 mdb_cursor_close(t->events);
