@@ -21,7 +21,9 @@
 // Names of users and groups; libraries that the C library loads for them; time zones.
 static const char *const common_paths[] = {"/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
         "/etc/ld.so.cache", "/etc/localtime", "/lib", "/lib64", "/usr/lib", "/usr/lib64",
-        "/usr/share/zoneinfo", "/dev/null", "/dev/urandom"};
+        "/usr/share/zoneinfo", "/dev/null", "/dev/urandom",
+        // The child resolves it to its own: mounts that come and go.
+        "/proc/self/mountinfo"};
 // Host names and certificates.
 static const char *const network_paths[] = {"/etc/resolv.conf", "/etc/hosts", "/etc/host.conf",
         "/etc/gai.conf", "/etc/services", "/etc/protocols", "/etc/hostname", "/etc/ssl", "/etc/pki",
@@ -79,6 +81,14 @@ static void strip_last(char *path)
                 *slash = '\0';
 }
 
+static void trim_slashes(char *path)
+{
+        size_t n = strlen(path);
+
+        while (n > 1 && path[n - 1] == '/')
+                path[--n] = '\0';
+}
+
 // Cuts path down to the nearest directory that exists.
 static void existing_parent(char *path)
 {
@@ -102,6 +112,7 @@ static int paths_add_root(CagePaths *p, const char *root, Reason *reason)
         if (r < 0)
                 return reason_errno(reason, r, "paths");
         (void)snprintf(path, sizeof path, "%s", root);
+        trim_slashes(path);
         bool exists = stat(path, &st) >= 0;
         if (exists) {
                 r = paths_add(p, 'r', path, reason);
@@ -114,6 +125,7 @@ static int paths_add_root(CagePaths *p, const char *root, Reason *reason)
         }
         if (exists || path[strlen(path) - 1] != '/')
                 strip_last(path);
+        trim_slashes(path);
         existing_parent(path);
         return paths_add(p, 'r', path, reason);
 }
@@ -227,11 +239,36 @@ static bool pattern_covers(const char *pattern, const char *path)
         return fnmatch(pattern, head, FNM_PATHNAME) == 0;
 }
 
+// realpath() of what exists of it, the rest as written.
+static int path_canonical(const char *path, char out[static PATH_MAX])
+{
+        char head[PATH_MAX];
+
+        if (strlen(path) >= sizeof head)
+                return -ENAMETOOLONG;
+        (void)snprintf(head, sizeof head, "%s", path);
+        trim_slashes(head);
+        while (!realpath(head, out)) {
+                if (strcmp(head, "/") == 0)
+                        return -errno;
+                strip_last(head);
+        }
+        const char *rest = path + (strcmp(head, "/") == 0 ? 0 : strlen(head));
+        size_t n = strcmp(out, "/") == 0 ? 0 : strlen(out);
+        if (n + strlen(rest) >= PATH_MAX)
+                return -ENAMETOOLONG;
+        memcpy(out + n, rest, strlen(rest) + 1);
+        trim_slashes(out);
+        return 0;
+}
+
 static int root_check(const char *root, const char *state, const char *spelled, Reason *reason)
 {
-        _cleanup_(freep) char *real = realpath(root, NULL);
-        const char *canonical = real ? real : root;
+        char canonical[PATH_MAX];
 
+        int r = path_canonical(root, canonical);
+        if (r < 0)
+                return reason_errno(reason, r, "%s", root);
         if (path_contains(canonical, state) || path_contains(root, spelled) ||
                 pattern_covers(root, state) || pattern_covers(root, spelled))
                 return reason_set(reason, -EINVAL,
@@ -315,7 +352,8 @@ uint64_t cage_paths_stamp(const CagePaths *p)
 
         for (size_t i = 0; i < p->n; i++) {
                 struct stat st = {0};
-                if (stat(p->list[i] + 2, &st) < 0)
+                // What /proc makes up anew at each look has no identity to keep.
+                if (strncmp(p->list[i] + 2, "/proc/", 6) == 0 || stat(p->list[i] + 2, &st) < 0)
                         st = (struct stat){0};
                 const uint64_t id[] = {st.st_dev, st.st_ino};
                 for (size_t k = 0; k < N_ELEMENTS(id); k++)

@@ -128,7 +128,7 @@ static const ForbiddenCall calls[] = {
         CALL(tkill, 1, 0),
         CALL(rt_sigqueueinfo, 1, 0, 0),
         CALL(kcmp, 1, 1, 0, 0, 0),
-        CALL(seccomp, 0, 0, 0),
+        CALL(seccomp, 99, 0, 0),
         CALL(landlock_create_ruleset, 0, 0, 1),
         CALL(bind, -1, 0, 0),
         CALL(listen, -1, 0),
@@ -343,6 +343,11 @@ static int try_inet6(const Probe *p)
 }
 
 #if !CAGE_SANITIZER
+static int try_read_status(const Probe *p)
+{
+        return close_result(open("/proc/self/environ", O_RDONLY | O_CLOEXEC));
+}
+
 static int try_fork(const Probe *p)
 {
         pid_t pid = fork();
@@ -455,6 +460,11 @@ static int can_names(const Probe *p)
         return u && g && strcmp(u->pw_name, "root") == 0 ? 0 : EIO;
 }
 
+static int can_see_mounts(const Probe *p)
+{
+        return close_result(open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
+}
+
 static int can_descriptors(const Probe *p)
 {
         sigset_t none;
@@ -559,6 +569,7 @@ static const Attempt forbidden[] = {
         TRY(raw),
         TRY(abstract),
 #if !CAGE_SANITIZER
+        TRY(read_status),
         TRY(fork),
         TRY(drop_deathsig),
         TRY(dumpable),
@@ -569,8 +580,8 @@ static const Attempt forbidden[] = {
 };
 static const Attempt forbidden_local[] = {TRY(inet_stream), TRY(inet_datagram), TRY(inet6)};
 static const Attempt allowed[] = {CAN(read_file), CAN(list), CAN(open_beneath), CAN(lease),
-        CAN(handle), CAN(inotify), CAN(statx), CAN(names), CAN(descriptors), CAN(thread),
-        CAN(signal_self), CAN(allocate)};
+        CAN(handle), CAN(inotify), CAN(statx), CAN(see_mounts), CAN(names), CAN(descriptors),
+        CAN(thread), CAN(signal_self), CAN(allocate)};
 static const Attempt allowed_network[] = {CAN(connect), CAN(resolve),
         {"inet_stream", try_inet_stream}, {"inet_datagram", try_inet_datagram}};
 
