@@ -169,13 +169,27 @@ static void dir_gone(Watcher *w, Dir *d)
                 dir_remove_later(w, d);
 }
 
+// Another directory stands under a name we know. No path went and none came, so this is no move,
+// wherever either was before: the node stays, and what it holds is compared name by name.
+static void dir_replaced(Watcher *w, Dir *d, const FileStat *s)
+{
+        watch_drop(w, d);
+        tree_dir_set_identity(&w->tree, d, s->id);
+        entry_set(d->self, s);
+        d->dev = s->dev;
+        set_flags(w, d);
+        row_put_dir(w, d);
+        if (round_active(w))
+                round_visit(w, d);
+        else
+                dir_mark_below_dirty(w, d);
+}
+
 void dir_move(Watcher *w, Dir *d, Dir *to, Slice name, const FileStat *s)
 {
         Entry *there = dir_find(to, name.data, name.len);
-        if (there && entry_is_dir(there))
-                dir_gone(w, there->dir);
-        else if (there)
-                report_deleted(w, to, there, true);
+        if (there)
+                report_deleted(w, to, there, true); // a file; callers see to directories
         buf_reset(&w->old_path);
         dir_path(d, &w->old_path);
         dir_detach(w, d);
@@ -234,8 +248,10 @@ void dir_discover(Watcher *w, Dir *parent, Slice name, const FileStat *s)
                         dir_attributes(w, e->dir, s);
                         return;
                 }
-                dir_gone(w, e->dir);
-        } else if (e) {
+                dir_replaced(w, e->dir, s);
+                return;
+        }
+        if (e) {
                 report_deleted(w, parent, e, true);
         }
         Dir *known = tree_dir_by_identity(&w->tree, s->id);

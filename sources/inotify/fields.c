@@ -39,10 +39,10 @@ static const EventField moved_fields[] = {COMMON,
         "\"group\":\"www-data\",\"mtime\":\"2026-11-23T09:33:00.123456Z\",\"dev\":2049,\"ino\":" \
         "918270}"
 #define SAMPLE_NAME "{\"path\":\"/srv/uploads/a.pdf\",\"name\":\"a.pdf\",\"dir\":\"/srv/uploads\","
-#define SAMPLE_GONE                                                                              \
-        SAMPLE_NAME                                                                              \
-                "\"size\":18231,\"mode\":\"0644\",\"uid\":33,\"gid\":33,\"owner\":\"www-data\"," \
-                "\"group\":\"www-data\",\"mtime\":\"2026-11-23T09:33:00.123456Z\"}"
+#define SAMPLE_GONE                                                                      \
+        SAMPLE_NAME                                                                      \
+        "\"size\":18231,\"mode\":\"0644\",\"uid\":33,\"gid\":33,\"owner\":\"www-data\"," \
+        "\"group\":\"www-data\",\"mtime\":\"2026-11-23T09:33:00.123456Z\"}"
 #define SAMPLE_DIR_NAME "{\"path\":\"/srv/uploads/new\",\"name\":\"new\",\"dir\":\"/srv/uploads\","
 
 #define FIELDS(list) .fields = list, .n_fields = sizeof(list) / sizeof *(list)

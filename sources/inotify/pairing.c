@@ -80,6 +80,12 @@ static bool dir_pair(Watcher *w, Dir *from, Slice old, Dir *d, Slice name)
         if (!e || !entry_is_dir(e))
                 return false;
         Dir *moved = e->dir;
+        const Entry *there = dir_find(d, name.data, name.len);
+        if (there && entry_is_dir(there)) { // exchanged, or over an empty one: compared by name
+                dir_mark_dirty(w, from);
+                dir_mark_dirty(w, d);
+                return true;
+        }
         int r = dir_fd(w, d, &fd);
         if (r == 0)
                 r = file_stat(fd, name.data, w->options->follow_symlinks, &s);

@@ -336,7 +336,11 @@ static void root_absent(Watcher *w, Root *r)
 {
         if (!r->dir || r->dir->flags & DIR_REMOVING)
                 return;
-        if (r->covered) { // its files belong to another root now
+        bool unneeded = r->names && r->state == ROOT_ARMED && dir_in_place(w, r->dir);
+        if (r->covered || unneeded) { // its files belong to another root now, or are directories
+                for (size_t i = 0; i < r->n_names; i++)
+                        free(r->names[i]);
+                r->n_names = 0;
                 r->wanted = false;
                 r->dir->flags |= DIR_SILENT | DIR_DETACHED;
                 dir_remove_later(w, r->dir);
