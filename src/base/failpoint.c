@@ -17,6 +17,9 @@ typedef struct FailPoint {
 
 // Sorted by name. To add one: a row here, FAILPOINT("that.name") at the place, nothing else.
 static const FailPoint fail_points[] = {
+        {"hub.attempts-sent", "attempts are on their way to the sink, no verdict is back"},
+        {"hub.durable-told", "a transaction is durable, its sources have been told"},
+        {"hub.verdict-noted", "a verdict is in the open transaction, not yet durable"},
         {"store.after-commit", "a transaction is durable, nobody has been told"},
         {"store.before-commit", "all rows of a transaction are put, nothing is durable"},
         {"store.create-before-rename", "a new store is complete but has not its name yet"},

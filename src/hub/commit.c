@@ -8,6 +8,7 @@
 #include "hub/hub.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include <systemd/sd-event.h>
 
@@ -117,6 +118,7 @@ void batch_commit(Hub *h)
         (void)sd_event_source_set_enabled(b->timer, SD_EVENT_OFF);
 
         batch_tell_sources(h);
+        FAILPOINT("hub.durable-told");
         HubSink *k;
         LIST_FOREACH (k, &h->sinks, link)
                 queue_committed(k);

@@ -6,6 +6,7 @@
 #include "hub/hub.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/json.h"
 #include "base/log.h"
 #include <systemd/sd-event.h>
@@ -270,6 +271,8 @@ static int dispatch_run(sd_event_source *e, void *userdata)
         for (unsigned i = 0; i < h->n_pool; i++)
                 if (h->pool[i].link && link_flush(h->pool[i].link) < 0)
                         child_kill(&h->pool[i], "it does not read what it is told");
+        if (waiting)
+                FAILPOINT("hub.attempts-sent");
         LIST_FOREACH (k, &h->sinks, link)
                 queue_arm(k);
         return 0;

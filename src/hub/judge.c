@@ -5,6 +5,7 @@
 #include "hub/hub.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/log.h"
 #include <sys/random.h>
 
@@ -166,6 +167,7 @@ static void judge_delivered(Delivery *d, const MessageVerdict *v)
         if (k->hold.held && (d->probe || !k->hold.at_once))
                 hold_end(k, "it answers");
         delivery_settle(d);
+        FAILPOINT("hub.verdict-noted");
         batch_note(k->hub, 64, false);
 }
 

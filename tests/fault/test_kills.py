@@ -92,12 +92,14 @@ def test_random_kills(daemon, receiver, watched):
 
 def failpoints():
     r = subprocess.run([BUILD / "belfryd", "--list-failpoints"], capture_output=True, text=True)
-    return [line.split()[0] for line in r.stdout.splitlines() if line.split()]
+    # Salvage needs a damaged store: its points are passed in the store's own tests.
+    return [line.split()[0] for line in r.stdout.splitlines() if line.split() and "salvage" not in line.split()[0]]
 
 
 @pytest.mark.parametrize("point", failpoints())
 def test_failpoint(daemon, receiver, watched, point):
-    daemon.write(simple_config(watched, receiver.url, sink=f"in_flight = {IN_FLIGHT};"))
+    # "report": a file that is there before the first stock-taking is durable counts too.
+    daemon.write(simple_config(watched, receiver.url, source='initial = "report";', sink=f"in_flight = {IN_FLIGHT};"))
     writer = Writer(watched)
     daemon.start(wait=False, env={"BELFRY_FAILPOINT": f"{point}:1"})
     writer.start()
