@@ -128,7 +128,7 @@ int text_parse_size(Slice s, uint64_t *ret_bytes)
 const char *text_duration(uint64_t usec, char out[static TEXT_QUANTITY_MAX])
 {
         if (usec == 0)
-                return strcpy(out, "0s");
+                return memcpy(out, "0s", sizeof("0s"));
         if (usec == USEC_INFINITY)
                 return strcpy(out, "infinity");
         for (size_t i = 0; i < N_ELEMENTS(duration_units); i++)
@@ -156,7 +156,7 @@ const char *text_size(uint64_t bytes, char out[static TEXT_QUANTITY_MAX])
 const char *text_duration_short(uint64_t usec, char out[static TEXT_QUANTITY_MAX])
 {
         if (usec == 0)
-                return strcpy(out, "0s");
+                return memcpy(out, "0s", sizeof("0s"));
         if (usec == USEC_INFINITY)
                 return strcpy(out, "infinity");
         size_t i = 0;

@@ -34,7 +34,7 @@ def test_includes_point_down(path):
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_size(path):
     lines = path.read_text().splitlines()
-    limit = 600 if path.suffix == ".c" else 420 if path.name in ("store.h", "hub.h") else 200
+    limit = 600 if path.suffix == ".c" else 420 if path.name in ("store.h", "hub.h") else 220
     assert len(lines) <= limit, f"{name(path)} has {len(lines)} lines"
     if path.suffix != ".c":
         return
@@ -56,7 +56,7 @@ def test_licence_and_essay(path):
 @pytest.mark.parametrize("path", SOURCES, ids=name)
 def test_banned_calls(path):
     for i, line in enumerate(path.read_text().splitlines(), 1):
-        code = line.split("//")[0]
+        code = re.sub(r'"(\\.|[^"\\])*"', '""', line).split("//")[0]
         assert not BANNED.search(code), f"{name(path)}:{i}: {line.strip()}"
         assert not re.search(r"\b(TODO|FIXME|XXX)\b", line), f"{name(path)}:{i}"
         assert not re.search(r"\bgoto\b", code), f"{name(path)}:{i}"
