@@ -140,16 +140,18 @@ static ExitStatus unknown_command(const Context *c)
                 words[n++] = commands[i].words;
         (void)snprintf(typed, sizeof(typed), "%s%s%s", c->arguments[0], second ? " " : "",
                 second ? second : "");
-        const char *near = text_nearest(slice_of(c->arguments[0]), words, n);
-        if (!near)
-                near = text_nearest(slice_of(typed), words, n);
+        const char *near = NULL;
         // A singular noun alone ("sink"): say what it can do.
-        for (size_t i = 0; !near && i < n_commands; i++) {
+        for (size_t i = 0; !near && !second && i < n_commands; i++) {
                 size_t len = strlen(c->arguments[0]);
                 if (strncmp(commands[i].words, c->arguments[0], len) == 0 &&
                         commands[i].words[len] == ' ')
                         near = commands[i].words;
         }
+        if (!near)
+                near = text_nearest(slice_of(c->arguments[0]), words, n);
+        if (!near)
+                near = text_nearest(slice_of(typed), words, n);
         (void)fprintf(stderr, "belfry: there is no command \"%s\"", c->arguments[0]);
         if (near)
                 (void)fprintf(stderr, " (did you mean \"%s\"?)", near);

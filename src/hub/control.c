@@ -8,11 +8,13 @@
 //   working    a call is active: wait for its step's room, or for somebody to answer it
 //   closing    `closes` or end of file: write what is left, then go
 //   broken     to be freed in its own next turn, never under somebody's feet
+// Steps of long calls take at most a quarter of the time, or a search through a large store would
+// keep everything behind it in the loop's order waiting.
 // Input is not read while a call is active, so a client cannot pile up requests here; the next
 // request runs only when the answers before it are written, so it cannot pile up answers either.
 #include "hub/control_internal.h"
 
-#include "base/file.h"
+#include "base/clock.h"
 #include "base/limits.h"
 #include <assert.h>
 #include <errno.h>
@@ -23,7 +25,12 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 
-enum { READ_CHUNK = 64 * 1024, ACCEPTS_A_TURN = 8, KEEP_BYTES = 64 * 1024 };
+enum {
+        READ_CHUNK = 64 * 1024,
+        ACCEPTS_A_TURN = 8,
+        KEEP_BYTES = 64 * 1024,
+        STEP_LONG_USEC = 50 * 1000
+};
 
 static const char *first_nul(const Buf *in)
 {
@@ -37,6 +44,7 @@ static Client *client_free(Client *c)
         c->control->n_clients--;
         sd_event_source_disable_unref(c->io);
         sd_event_source_disable_unref(c->turn);
+        sd_event_source_disable_unref(c->pause);
         (void)close(c->fd);
         free(c->gids);
         buf_deinit(&c->in);
@@ -68,10 +76,21 @@ static void client_arm(Client *c)
                 mask |= EPOLLOUT;
         if (!c->call.active && !c->eof && !c->closes && !first_nul(&c->in))
                 mask |= EPOLLIN;
-        bool turn = c->broken || step_has_room(c) || request_is_due(c) || is_finished(c);
+        bool step = step_has_room(c), later = step && clock_mono_usec() < c->step_after;
+        bool turn = c->broken || (step && !later) || request_is_due(c) || is_finished(c);
         if (sd_event_source_set_io_events(c->io, mask) < 0)
                 c->broken = turn = true;
         (void)sd_event_source_set_enabled(c->turn, turn ? SD_EVENT_ONESHOT : SD_EVENT_OFF);
+        if (later && !turn) {
+                (void)sd_event_source_set_time(c->pause, c->step_after);
+                (void)sd_event_source_set_enabled(c->pause, SD_EVENT_ONESHOT);
+        }
+}
+
+static int on_pause_over(sd_event_source *source, uint64_t usec, void *userdata)
+{
+        control_wake(userdata);
+        return 0;
 }
 
 void control_wake(Client *c)
@@ -127,15 +146,23 @@ static void client_next_request(Client *c)
                 buf_shrink(&c->in, KEEP_BYTES);
 }
 
+static void client_step(Client *c)
+{
+        uint64_t began = clock_mono_usec();
+        int r = c->call.step(&c->call, c->call.state);
+        if (r < 0 && c->call.active)
+                (void)control_fail(&c->call, "Failed", "%s", strerror(-r));
+        uint64_t took = clock_mono_usec() - began;
+        c->step_after = began + (took < STEP_LONG_USEC ? took : STEP_LONG_USEC) * 4;
+}
+
 static int on_turn(sd_event_source *source, void *userdata)
 {
         Client *c = userdata;
         if (!c->broken) {
                 client_write(c);
-                if (step_has_room(c)) {
-                        int r = c->call.step(&c->call, c->call.state);
-                        if (r < 0 && c->call.active)
-                                (void)control_fail(&c->call, "Failed", "%s", strerror(-r));
+                if (step_has_room(c) && clock_mono_usec() >= c->step_after) {
+                        client_step(c);
                 } else {
                         client_next_request(c);
                 }
@@ -201,6 +228,12 @@ static int client_new(Control *s, int fd)
                 r = sd_event_source_set_priority(c->turn, s->options.priority);
         if (r >= 0)
                 r = sd_event_source_set_enabled(c->turn, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time(s->event, &c->pause, CLOCK_MONOTONIC, 0, 1, on_pause_over, c);
+        if (r >= 0)
+                r = sd_event_source_set_priority(c->pause, s->options.priority);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(c->pause, SD_EVENT_OFF);
         if (r < 0) {
                 client_free(c);
                 return r;
@@ -346,6 +379,7 @@ int control_set_roles(Control *s, char *const *const lists[_CONTROL_ROLE_MAX], B
                 return r;
         control_roles_deinit(&s->roles);
         s->roles = made;
+        control_roles_open(&s->roles, s->path);
         return 0;
 }
 

@@ -15,6 +15,8 @@ typedef struct ControlRoles {
         } of[_CONTROL_ROLE_MAX];
 } ControlRoles;
 
+// So that who has a role can open the socket: an access list beside its mode. Best effort.
+void control_roles_open(const ControlRoles *r, const char *path);
 int control_roles_init(
         ControlRoles *r, char *const *const lists[_CONTROL_ROLE_MAX], Buf *ret_unknown) _must_use_;
 void control_roles_deinit(ControlRoles *r);
@@ -58,7 +60,8 @@ struct Client {
         bool eof;    // the client has said all; it may still read
         bool closes; // once `out` is written
         bool broken; // to be freed in its next turn
-        sd_event_source *io, *turn;
+        sd_event_source *io, *turn, *pause;
+        uint64_t step_after; // CLOCK_MONOTONIC: the next step of a long call is not before it
         TAILQ_ENTRY(Client) entry;
 };
 

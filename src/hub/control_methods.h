@@ -9,7 +9,7 @@ extern const ControlMethod control_methods[];
 extern const size_t n_control_methods;
 
 // One turn of a search holds the store's read transaction at most this long.
-enum { CONTROL_STEP_USEC = 20 * 1000, CONTROL_STEP_CHECK = 64 };
+enum { CONTROL_STEP_USEC = 5 * 1000, CONTROL_STEP_CHECK = 64 };
 
 // Does this webhook-id (or event id) name that delivery? rule 0: the event's own id.
 bool control_id_matches(const char *wanted, Slice event_id, uint32_t rule, bool own);

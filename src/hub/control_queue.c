@@ -206,7 +206,10 @@ static int why_ledger(const LedgerEntry *e, void *u)
         control_set(o, "attempts", json_integer(v->attempts));
         control_set(o, "took_usec", json_integer(v->took_usec));
         control_set(o, "detail", control_json_text(v->detail));
-        return why_say(w, o) < 0 ? -ENOBUFS : 0;
+        // A commit is looked at whole or not at all; a step begins with half the room free.
+        if (why_say(w, o) < 0)
+                w->damaged = true;
+        return 0;
 }
 
 static int why_search(Why *w)
@@ -222,8 +225,8 @@ static int why_search(Why *w)
                 break;
         default:
                 r = store_each_ledger(s, &w->cursor, 256, why_ledger, w);
-                // 0 at the cursor again: the oldest commit has been read.
-                return r < 0 ? r : w->cursor != 0 && !w->past;
+                // 1: nothing is older than what has been read.
+                return r < 0 ? r : w->cursor > 1 && !w->past;
         }
         return r;
 }

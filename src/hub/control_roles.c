@@ -14,6 +14,7 @@
 #include <grp.h>
 #include <pwd.h>
 #include <sys/socket.h>
+#include <sys/xattr.h>
 
 // login.defs: UID_MIN and UID_MAX of Debian, below and above are system and dynamic users.
 enum { LOGIN_UID_MIN = 1000, LOGIN_UID_MAX = 60000 };
@@ -149,6 +150,65 @@ void control_roles_deinit(ControlRoles *r)
                 free(r->of[i].spelled);
         }
         *r = (ControlRoles){};
+}
+
+// The kernel's form of an access list (linux/posix_acl_xattr.h, little-endian): owner, users, group,
+// groups, mask, others; users and groups in order of their numbers.
+typedef struct AclEntry {
+        uint16_t tag, perm;
+        uint32_t id;
+} AclEntry;
+enum {
+        ACL_USER_OBJ = 1,
+        ACL_USER = 2,
+        ACL_GROUP_OBJ = 4,
+        ACL_GROUP = 8,
+        ACL_MASK = 16,
+        ACL_OTHER = 32
+};
+enum { ACL_READ_WRITE = 6, ACL_ENTRIES_MAX = 512 };
+
+static int by_id(const void *a, const void *b)
+{
+        const AclEntry *x = a, *y = b;
+        return (x->id > y->id) - (x->id < y->id);
+}
+
+static size_t add_entries(AclEntry *list, size_t n, uint16_t tag, const ControlRoles *r)
+{
+        size_t first = n;
+        for (int role = 0; role < _CONTROL_ROLE_MAX; role++) {
+                const struct ControlRoleMembers *m = &r->of[role];
+                size_t n_ids = tag == ACL_USER ? m->n_uids : m->n_gids;
+                const uint32_t *ids = tag == ACL_USER ? m->uids : m->gids;
+                for (size_t i = 0; i < n_ids && n < ACL_ENTRIES_MAX; i++) {
+                        bool known = false;
+                        for (size_t k = first; k < n; k++)
+                                known |= list[k].id == ids[i];
+                        if (!known)
+                                list[n++] = (AclEntry){tag, ACL_READ_WRITE, ids[i]};
+                }
+        }
+        qsort(list + first, n - first, sizeof(*list), by_id);
+        return n;
+}
+
+void control_roles_open(const ControlRoles *r, const char *path)
+{
+        enum { NO_ID = -1 };
+        static AclEntry list[1 + 2 * ACL_ENTRIES_MAX + 4];
+        static uint8_t text[4 + sizeof(list)];
+        size_t n = 0;
+        list[n++] = (AclEntry){ACL_USER_OBJ, ACL_READ_WRITE, (uint32_t)NO_ID};
+        n = add_entries(list, n, ACL_USER, r);
+        list[n++] = (AclEntry){ACL_GROUP_OBJ, ACL_READ_WRITE, (uint32_t)NO_ID};
+        n = add_entries(list, n, ACL_GROUP, r);
+        list[n++] = (AclEntry){ACL_MASK, ACL_READ_WRITE, (uint32_t)NO_ID};
+        list[n++] = (AclEntry){ACL_OTHER, 0, (uint32_t)NO_ID};
+        memcpy(text, &(uint32_t){2}, 4); // the form's version
+        memcpy(text + 4, list, n * sizeof(*list));
+        // A filesystem without lists leaves mode and group: then they decide who gets in.
+        (void)setxattr(path, "system.posix_acl_access", text, 4 + n * sizeof(*list), 0);
 }
 
 static bool is_member(

@@ -27,7 +27,7 @@ def commands():
 
 @pytest.fixture(scope="module")
 def page():
-    r = subprocess.run(["mandoc", "-T", "ascii", "-O", "width=2000", PAGE], capture_output=True, text=True, check=True)
+    r = subprocess.run(["mandoc", "-T", "ascii", "-O", "width=500", PAGE], capture_output=True, text=True, check=True)
     return re.sub(r".\x08", "", r.stdout)
 
 

@@ -6,14 +6,14 @@ import json
 import os
 import re
 import resource
-import select
 import socket
 import ssl
 import subprocess
+import threading
 import time
 
 import pytest
-from harness import BUILD
+from harness import BUILD, wait_for
 
 SECRET = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 OTHER = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -37,12 +37,16 @@ class Listen:
     def __init__(self, *arguments, secret=None):
         env = {"PATH": os.environ["PATH"], **({"BELFRY_SECRET": secret} if secret else {})}
         self.process = subprocess.Popen([BUILD / "belfry", "listen", "--port", "0", *map(str, arguments)], env=env,
-                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, bufsize=1)
-        ready = self.process.stderr if "--json" in arguments else self.process.stdout
-        assert select.select([ready], [], [], 20)[0], "no ready line"
-        line = ready.readline()
-        self.match = re.fullmatch(r"listening on (https?)://([^/]+):(\d+)/\n", line)
-        assert self.match, line + self.process.stderr.read()
+                                        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        self.out, self.err = [], []
+        self.readers = [threading.Thread(target=lines.extend, args=(pipe,)) for lines, pipe in
+                        ((self.out, self.process.stdout), (self.err, self.process.stderr))]
+        for r in self.readers:
+            r.start()
+        ready = self.err if "--json" in arguments else self.out
+        wait_for(lambda: ready or self.process.poll() is not None, "the ready line")
+        self.match = re.fullmatch(r"listening on (https?)://([^/]+):(\d+)/\n", ready.pop(0))
+        assert self.match, self.out + self.err
         self.port = int(self.match.group(3))
 
     def post(self, body, headers=None, method="POST", path="/hook", connection=None):
@@ -57,10 +61,13 @@ class Listen:
     def end(self, code=0):
         if self.process.poll() is None:
             self.process.terminate()
-        out, err = self.process.communicate(timeout=20)
-        assert self.process.returncode == code, out + err
+        self.process.wait(20)
+        for r in self.readers:
+            r.join(20)
+        err = "".join(self.err)
+        assert self.process.returncode == code, self.out + self.err
         assert "Sanitizer" not in err and "runtime error" not in err, err
-        return out.splitlines()
+        return [line.rstrip("\n") for line in self.out]
 
 
 @pytest.fixture
@@ -178,7 +185,7 @@ def test_ends_with_answers_outstanding(listen):
     server = listen("--delay", "1h")
     s = socket.create_connection(("127.0.0.1", server.port))
     s.sendall(b"POST / HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{}")
-    assert select.select([server.process.stdout], [], [], 20)[0]
+    wait_for(lambda: server.out, "the request to be shown")
     server.end()
     s.close()
 
@@ -274,7 +281,8 @@ def test_tls_self_made(listen, tmp_path):
         http.client.HTTPSConnection("127.0.0.1", server.port, timeout=20, context=ssl.create_default_context()).connect()
     old = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     old.check_hostname, old.verify_mode = False, ssl.CERT_NONE
-    old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with pytest.warns(DeprecationWarning):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
     with pytest.raises((ssl.SSLError, OSError)):
         http.client.HTTPSConnection("127.0.0.1", server.port, timeout=20, context=old).connect()
     assert len(server.end()) == 4
@@ -315,7 +323,7 @@ def test_ipv6(listen):
     (("listen", "--port", "70000"), "--port"), (("listen", "--port", "-1"), "--port"), (("listen", "--delay", "soon"), "--delay"),
     (("listen", "--prot", "1"), "did you mean --port?"), (("listen", "--port"), "needs a value"),
     (("lisen",), 'did you mean "listen"?'), (("sink",), "sink pause"), (("dead", "rety"), "rety"), ((), "--help"),
-    (("why",), "usage: belfry why ID"), (("status", "extra"), "usage"), (("status", "--all"), "no option --all"),
+    (("why",), "usage: belfry why ID"), (("status", "extra"), "usage"), (("status", "--all"), "unknown option --all"), (("--all", "status"), "no option --all"),
     (("status", "--json=1"), "takes no value"), (("listen", "--status", "100"), "--status"),
 ])
 def test_usage(arguments, words):

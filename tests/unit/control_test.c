@@ -10,6 +10,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
+#include <sys/xattr.h>
 
 typedef struct Fixture {
         char dir[64], path[96];
@@ -386,8 +387,9 @@ static void test_groups_count(void **state)
 static void test_unknown_names(void **state)
 {
         Fixture *f = *state;
-        char *readers[] = {"@belfry", "no-such-user-here", "@no-such-group", NULL},
-             *admins[] = {"root", NULL};
+        char *readers[] = {(char *)"@belfry", (char *)"no-such-user-here", (char *)"@no-such-group",
+                NULL},
+             *admins[] = {(char *)"root", NULL};
         char *const *const lists[_CONTROL_ROLE_MAX] = {
                 [CONTROL_READ] = readers, [CONTROL_INJECT] = NULL, [CONTROL_ADMIN] = admins};
         _cleanup_(buf_deinitp) Buf unknown = BUF_INIT(1024);
@@ -500,6 +502,15 @@ static void test_socket_file(void **state)
         ControlOptions o = {.path = f->path, .methods = methods, .n_methods = N_ELEMENTS(methods)};
         assert_int_equal(stat(f->path, &st), 0);
         assert_int_equal(st.st_mode & 0777, 0660);
+        // Who has a role by name can open it, whatever its group.
+        char self[16], acl[256];
+        (void)snprintf(self, sizeof(self), "%u", geteuid());
+        allow(f, "54321", self);
+        assert_int_equal(stat(f->path, &st), 0);
+        assert_int_equal(st.st_mode & 0777, 0660);
+        ssize_t n = getxattr(f->path, "system.posix_acl_access", acl, sizeof(acl));
+        assert_true(n < 0 ? errno == ENOTSUP || errno == ENODATA
+                          : memmem(acl, (size_t)n, &(uint32_t){54321}, sizeof(uint32_t)) != NULL);
         assert_int_equal(control_new(&other, f->event, &o, &reason), -EADDRINUSE);
         assert_non_null(strstr(reason.text, f->path));
 
@@ -523,7 +534,7 @@ static void test_roles_table(void **state)
 
 static int roles_work(void *arg)
 {
-        char *names[] = {"root", "@0", "12345", NULL};
+        char *names[] = {(char *)"root", (char *)"@0", (char *)"12345", NULL};
         char *const *const lists[_CONTROL_ROLE_MAX] = {names, names, names};
         _cleanup_(buf_deinitp) Buf unknown = BUF_INIT(1024);
         ControlRoles roles = {0};
