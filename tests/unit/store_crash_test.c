@@ -15,6 +15,12 @@
 #define EXT4_SHUTDOWN 0x8004587dUL // FS_IOC_SHUTDOWN; flag 2: without flushing anything
 enum { SHUTDOWN_NOLOGFLUSH = 2, STEPS_A_LIFE = 150 };
 
+#ifdef __SANITIZE_ADDRESS__
+enum { KILLS = 60 };
+#else
+enum { KILLS = 200 };
+#endif
+
 typedef struct Said {
         char what; // 'o'pened, 'b'egins to commit, 'd'urable
         uint64_t step;
@@ -141,7 +147,7 @@ static void test_kills(void **state)
         Model m;
         model_init(&m, rng, 40 * 1000);
         const char *cycles = getenv("BELFRY_KILLS");
-        unsigned n = cycles ? (unsigned)strtoul(cycles, NULL, 10) : 200, between = 0;
+        unsigned n = cycles ? (unsigned)strtoul(cycles, NULL, 10) : KILLS, between = 0;
         for (unsigned i = 0; i < n; i++) {
                 const char *failpoint = NULL;
                 if (i % 2) {
