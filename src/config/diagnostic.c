@@ -101,6 +101,17 @@ void diagnostics_sort(Diagnostics *d)
         }
 }
 
+// A message may have lines of its own: the text of an expression and a caret under the place.
+static void add_lines(Buf *out, const char *message)
+{
+        while (*message) {
+                size_t n = strcspn(message, "\n");
+                text_add_escaped(out, (Slice){message, n});
+                buf_add_char(out, '\n');
+                message += n + (message[n] == '\n');
+        }
+}
+
 void diagnostics_print(const Diagnostics *d, Buf *out)
 {
         for (unsigned i = 0; i < d->n; i++) {
@@ -117,8 +128,7 @@ void diagnostics_print(const Diagnostics *d, Buf *out)
                         text_add_escaped(out, slice_of(one->path));
                         buf_add_str(out, ": ");
                 }
-                text_add_escaped(out, slice_of(one->message));
-                buf_add_char(out, '\n');
+                add_lines(out, one->message);
         }
         if (d->dropped)
                 buf_addf(out, "and %u more\n", d->dropped);

@@ -75,10 +75,18 @@ void evaluation_take_scratch(Evaluation *e, ValueType type, Value *ret)
                 *ret = (Value){.type = type, .text = s};
 }
 
+// Only what a value of this type is read for: clearing the rest shows in every filter.
+static void value_set(Value *ret, ValueType type, Slice text)
+{
+        ret->type = type;
+        ret->text = text;
+        ret->node = NULL;
+}
+
 // A string of the event: its bytes when nothing is escaped, else a copy without the escapes.
 static void escaped_value(Evaluation *e, Slice raw, bool escaped, Value *ret)
 {
-        *ret = value_string(raw);
+        value_set(ret, VALUE_STRING, raw);
         if (!escaped)
                 return;
         buf_reset(&e->scratch);
@@ -103,7 +111,7 @@ void evaluation_node_value(Evaluation *e, const JsonNode *node, Value *ret)
                 *ret = value_bool(node->type == JSON_NODE_TRUE);
                 break;
         case JSON_NODE_NUMBER:
-                *ret = (Value){.type = VALUE_NUMBER, .text = node->raw};
+                value_set(ret, VALUE_NUMBER, node->raw);
                 break;
         case JSON_NODE_STRING:
                 escaped_value(e, node->raw, node->escaped, ret);
@@ -131,7 +139,7 @@ const JsonNode *evaluation_data(Evaluation *e)
 
 static void data_value(Evaluation *e, const Node *n, Value *ret)
 {
-        *ret = VALUE_INIT(VALUE_MISSING);
+        value_set(ret, VALUE_MISSING, SLICE_NULL);
         const JsonNode *node = evaluation_data(e);
         for (unsigned i = 0; node && i < n->n_steps; i++) {
                 const PathStep *s = &n->steps[i];
@@ -154,7 +162,8 @@ static void path_value(Evaluation *e, const Node *n, Value *ret)
                 data_value(e, n, ret);
                 return;
         case HEAD_TIME:
-                *ret = (Value){.type = VALUE_TIME, .usec = (int64_t)r->time_usec};
+                value_set(ret, VALUE_TIME, SLICE_NULL);
+                ret->usec = (int64_t)r->time_usec;
                 return;
         case HEAD_TYPE:
                 s = r->type;
@@ -377,7 +386,8 @@ void evaluation_run(Evaluation *e, const Node *n, Value *ret)
                 default_value(e, n, ret);
                 return;
         default:
-                *ret = value_bool(evaluation_test(e, n));
+                ret->boolean = evaluation_test(e, n);
+                value_set(ret, VALUE_BOOL, SLICE_NULL);
         }
 }
 

@@ -54,7 +54,8 @@ static void function_string(Evaluation *e, const Value *args, Value *ret)
 
 static void function_json(Evaluation *e, const Value *args, Value *ret)
 {
-        if (args[0].node) { // as it stands in the event
+        TypeMask type = MASK(args[0].type);
+        if ((type & (MASK(VALUE_LIST) | MASK(VALUE_OBJECT))) && args[0].node) {
                 *ret = value_string(args[0].node->raw);
                 return;
         }

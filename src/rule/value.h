@@ -26,6 +26,7 @@ typedef unsigned TypeMask; // of 1 << ValueType
                 MASK(VALUE_DURATION))
 #define MASK_ANY (MASK_SCALAR | MASK(VALUE_NULL) | MASK(VALUE_LIST) | MASK(VALUE_OBJECT))
 
+// Which members mean something depends on the type; the others may be anything.
 typedef struct Value {
         ValueType type;
         bool boolean;
