@@ -284,7 +284,8 @@ int owed_decode(Slice body, StoreOwed *ret)
         o.first_usec = wire_u64(&r);
         o.since_usec = wire_u64(&r);
         Slice detail = wire_bytes(&r);
-        if (!wire_end(&r) || o.state >= _OWED_STATE_MAX || detail.len >= sizeof(o.detail))
+        if (!wire_end(&r) || o.state >= _OWED_STATE_MAX || detail.len >= sizeof(o.detail) ||
+                (detail.len && memchr(detail.data, 0, detail.len)))
                 return -EUCLEAN;
         if (detail.len)
                 memcpy(o.detail, detail.data, detail.len);

@@ -143,8 +143,8 @@ static void test_flips_are_found(void **state)
                 }
                 store_close(s);
         }
-        print_message("%d flips: %u salvaged, %u refused, the others harmless
-", FLIPS, salvaged, refused);
+        print_message("%d flips: %u salvaged, %u refused, the others harmless\n", FLIPS, salvaged,
+                refused);
         assert_true(salvaged > FLIPS / 8);
 }
 
