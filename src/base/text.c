@@ -130,7 +130,7 @@ const char *text_duration(uint64_t usec, char out[static TEXT_QUANTITY_MAX])
         if (usec == 0)
                 return memcpy(out, "0s", sizeof("0s"));
         if (usec == USEC_INFINITY)
-                return strcpy(out, "infinity");
+                return memcpy(out, "infinity", sizeof("infinity"));
         for (size_t i = 0; i < N_ELEMENTS(duration_units); i++)
                 if (usec % duration_units[i].factor == 0) {
                         (void)snprintf(out, TEXT_QUANTITY_MAX, "%" PRIu64 "%s",
@@ -158,7 +158,7 @@ const char *text_duration_short(uint64_t usec, char out[static TEXT_QUANTITY_MAX
         if (usec == 0)
                 return memcpy(out, "0s", sizeof("0s"));
         if (usec == USEC_INFINITY)
-                return strcpy(out, "infinity");
+                return memcpy(out, "infinity", sizeof("infinity"));
         size_t i = 0;
         while (usec < short_units[i].factor)
                 i++;
