@@ -4,7 +4,7 @@
 // some other errno (EINVAL, EBADF, EFAULT ...) or works: the test tells the two apart by EPERM and
 // EACCES. What a sanitizer needs (module/cage_internal.h) is left out in such builds.
 
-#include "probe.h"
+#include "probe_internal.h"
 
 #include "config/option.h"
 #include "module/cage_internal.h"
@@ -49,25 +49,6 @@ const Option probe_options[] = {
         ROW(port, OPTION_INT, int64_t, .min = "0", .max = "65535", .def = "0"),
 };
 const size_t n_probe_options = N_ELEMENTS(probe_options);
-
-typedef struct Probe {
-        const ProbeOptions *o;
-        char file[512];  // inside/file
-        char fresh[512]; // inside/new
-} Probe;
-
-static int result(long r)
-{
-        return r < 0 ? errno : 0;
-}
-
-static int close_result(int fd)
-{
-        int e = fd < 0 ? errno : 0;
-        if (fd >= 0)
-                (void)close(fd);
-        return e;
-}
 
 // ---- system calls that nobody may make, whatever the arguments
 typedef struct ForbiddenCall {
@@ -327,12 +308,12 @@ static int try_abstract(const Probe *p)
         return e;
 }
 
-static int try_inet_stream(const Probe *p)
+int try_inet_stream(const Probe *p)
 {
         return close_result(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
 }
 
-static int try_inet_datagram(const Probe *p)
+int try_inet_datagram(const Probe *p)
 {
         return close_result(socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
 }
@@ -377,167 +358,6 @@ static int try_int80(const Probe *p)
 }
 #endif
 
-// ---- what must work
-static int can_read_file(const Probe *p)
-{
-        char c;
-        int fd = open(p->file, O_RDONLY | O_CLOEXEC);
-        int e = fd < 0 ? errno : read(fd, &c, 1) == 1 ? 0 : EIO;
-        if (fd >= 0)
-                (void)close(fd);
-        return e;
-}
-
-static int can_list(const Probe *p)
-{
-        DIR *d = opendir(p->o->inside);
-        if (!d)
-                return errno;
-        int n = 0;
-        while (readdir(d))
-                n++;
-        (void)closedir(d);
-        return n >= 3 ? 0 : EIO;
-}
-
-static int can_open_beneath(const Probe *p)
-{
-        struct open_how how = {.flags = O_RDONLY | O_CLOEXEC | O_NONBLOCK,
-                .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
-        int dir = open(p->o->inside, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        int e = close_result((int)syscall(SYS_openat2, dir, "file", &how, sizeof how));
-        (void)close(dir);
-        return e;
-}
-
-static int can_lease(const Probe *p)
-{
-        int fd = open(p->file, O_RDONLY | O_CLOEXEC);
-        if (fd < 0)
-                return errno;
-        int e = result(fcntl(fd, F_SETSIG, SIGRTMIN));
-        if (!e)
-                e = result(fcntl(fd, F_SETLEASE, F_RDLCK));
-        if (!e && fcntl(fd, F_GETLEASE) != F_RDLCK)
-                e = EIO;
-        if (!e)
-                e = result(fcntl(fd, F_SETLEASE, F_UNLCK));
-        (void)close(fd);
-        return e;
-}
-
-static int can_handle(const Probe *p)
-{
-        union {
-                struct file_handle h;
-                char space[sizeof(struct file_handle) + MAX_HANDLE_SZ];
-        } u = {.h.handle_bytes = MAX_HANDLE_SZ};
-        int mount;
-        return result(name_to_handle_at(AT_FDCWD, p->file, &u.h, &mount, 0));
-}
-
-static int can_inotify(const Probe *p)
-{
-        int fd = inotify_init1(IN_CLOEXEC | IN_NONBLOCK), pending;
-        int e = fd < 0 ? errno : result(inotify_add_watch(fd, p->o->inside, IN_CREATE));
-        if (!e)
-                e = result(ioctl(fd, FIONREAD, &pending));
-        if (fd >= 0)
-                (void)close(fd);
-        return e;
-}
-
-static int can_statx(const Probe *p)
-{
-        struct statx st;
-        return result(statx(AT_FDCWD, p->file, 0, STATX_BASIC_STATS | STATX_BTIME, &st));
-}
-
-static int can_names(const Probe *p)
-{
-        struct passwd *u = getpwuid(0);
-        struct group *g = getgrgid(0);
-        return u && g && strcmp(u->pw_name, "root") == 0 ? 0 : EIO;
-}
-
-static int can_see_mounts(const Probe *p)
-{
-        return close_result(open("/proc/self/mountinfo", O_RDONLY | O_CLOEXEC));
-}
-
-static int can_descriptors(const Probe *p)
-{
-        sigset_t none;
-        (void)sigemptyset(&none);
-        int e = close_result(eventfd(0, EFD_CLOEXEC));
-        if (!e)
-                e = close_result(epoll_create1(EPOLL_CLOEXEC));
-        if (!e)
-                e = close_result(timerfd_create(CLOCK_BOOTTIME, TFD_CLOEXEC));
-        return e ? e : close_result(signalfd(-1, &none, SFD_CLOEXEC));
-}
-
-static void *thread(void *arg)
-{
-        return arg;
-}
-
-static int can_thread(const Probe *p)
-{
-        pthread_t t;
-        int e = pthread_create(&t, NULL, thread, NULL);
-        return e ? e : pthread_join(t, NULL);
-}
-
-static int can_signal_self(const Probe *p)
-{
-        return result(syscall(SYS_tgkill, getpid(), getpid(), 0));
-}
-
-static int can_allocate(const Probe *p)
-{
-        void *m = malloc(64u << 20);
-        if (!m)
-                return ENOMEM;
-        memset(m, 1, 64u << 20);
-        free(m);
-        return 0;
-}
-
-static int can_connect(const Probe *p)
-{
-        struct sockaddr_in a = {.sin_family = AF_INET,
-                .sin_port = htons((uint16_t)p->o->port),
-                .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-        int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-        int e = fd < 0 ? errno : result(connect(fd, (struct sockaddr *)&a, sizeof a));
-        if (fd >= 0)
-                (void)close(fd);
-        return e;
-}
-
-static int can_resolve(const Probe *p)
-{
-        struct addrinfo hints = {.ai_socktype = SOCK_STREAM}, *list = NULL;
-        int r = getaddrinfo("localhost", "80", &hints, &list);
-        if (r == 0)
-                freeaddrinfo(list);
-        return r == 0 ? 0 : EIO;
-}
-
-typedef struct Attempt {
-        const char *name;
-        int (*run)(const Probe *p);
-} Attempt;
-#define TRY(n)              \
-        {                   \
-#n, try_##n \
-        }
-#define CAN(n)              \
-        {                   \
-#n, can_##n \
-        }
-
 static const Attempt forbidden[] = {
         TRY(read_outside),
         TRY(read_root_dir),
@@ -579,12 +399,6 @@ static const Attempt forbidden[] = {
 #endif
 };
 static const Attempt forbidden_local[] = {TRY(inet_stream), TRY(inet_datagram), TRY(inet6)};
-static const Attempt allowed[] = {CAN(read_file), CAN(list), CAN(open_beneath), CAN(lease),
-        CAN(handle), CAN(inotify), CAN(statx), CAN(see_mounts), CAN(names), CAN(descriptors),
-        CAN(thread), CAN(signal_self), CAN(allocate)};
-static const Attempt allowed_network[] = {CAN(connect), CAN(resolve),
-        {"inet_stream", try_inet_stream}, {"inet_datagram", try_inet_datagram}};
-
 static void run(json_t *out, const Probe *p, const Attempt *list, size_t n)
 {
         for (size_t i = 0; i < n; i++)
@@ -623,9 +437,9 @@ json_t *probe_run(const ProbeOptions *o, bool network)
                 (void)json_object_set_new(no, calls[i].name, json_integer(result(r)));
         }
         run(no, &p, forbidden, N_ELEMENTS(forbidden));
-        run(yes, &p, allowed, N_ELEMENTS(allowed));
+        run(yes, &p, probe_allowed, n_probe_allowed);
         if (network)
-                run(yes, &p, allowed_network, N_ELEMENTS(allowed_network));
+                run(yes, &p, probe_allowed_network, n_probe_allowed_network);
         else
                 run(no, &p, forbidden_local, N_ELEMENTS(forbidden_local));
         return json_pack("{s:o, s:o, s:o}", "forbidden", no, "allowed", yes, "facts", facts());
