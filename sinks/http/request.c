@@ -127,10 +127,13 @@ static int nodes_link(Transfer *t, const MessageAttempt *a, size_t n_lines)
         if (a->headers.len == 0)
                 t->nodes[last].next = fixed;
         else {
-                for (const struct curl_slist *h = fixed; h; h = h->next)
-                        if (!line_overridden(h->data, a->headers))
-                                t->nodes[++last] = (struct curl_slist){
-                                        .data = h->data, .next = &t->nodes[last + 1]};
+                for (const struct curl_slist *h = fixed; h; h = h->next) {
+                        if (line_overridden(h->data, a->headers))
+                                continue;
+                        last++;
+                        t->nodes[last] =
+                                (struct curl_slist){.data = h->data, .next = &t->nodes[last + 1]};
+                }
                 t->nodes[last].next = NULL;
         }
         return 0;

@@ -5,6 +5,7 @@ Speaks src/link/link.h and src/link/message.h over a socketpair to a real sink p
 queue and judges nothing: a test sends attempts and reads the verdicts.
 """
 
+import ctypes
 import fcntl
 import json
 import os
@@ -76,10 +77,19 @@ def cage_list(paths):
     return fd
 
 
+def bind_over(path, target):
+    """In a mount namespace of this process's own, `target` shows `path`."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    private, bind = 0x44000, 0x1000  # MS_REC | MS_PRIVATE, MS_BIND
+    if libc.unshare(0x20000) or libc.mount(b"none", b"/", None, private, None) or \
+            libc.mount(os.fsencode(path), os.fsencode(os.path.realpath(target)), None, bind, None):
+        os._exit(99)
+
+
 class FakeHub:
     """One sink process and the link to it."""
 
-    def __init__(self, program, slots=64, credentials_dir="", read=()):
+    def __init__(self, program, slots=64, credentials_dir="", read=(), resolv_conf=None):
         version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
         self.build = re.search(r"build (\S+?)\)", version.stdout).group(1)
         self.sock, child = socket.socketpair()
@@ -95,6 +105,8 @@ class FakeHub:
             high = [fcntl.fcntl(fd, fcntl.F_DUPFD, 100) for fd in fds]
             for i, fd in enumerate(high):
                 os.dup2(fd, 3 + i, inheritable=True)
+            if resolv_conf:
+                bind_over(resolv_conf, "/etc/resolv.conf")
 
         environment = {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")}
         self.process = subprocess.Popen(["belfry-sink-http", "1"], executable=program, stdin=subprocess.DEVNULL,

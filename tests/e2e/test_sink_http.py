@@ -4,20 +4,19 @@
 import base64
 import hashlib
 import hmac
-import json
 import os
-import shutil
 import socket
 import ssl
 import struct
 import subprocess
+import threading
 import time
 from pathlib import Path
 
 import pytest
 
 from fake_hub import FakeHub
-from harness import BUILD
+from harness import BUILD, wait_for
 from receiver import Receiver, date, make_certificate, tls_context
 
 PROGRAM = str(BUILD / "belfry-sink-http")
@@ -260,6 +259,90 @@ def test_http2(hub, receiver, mode, cls):
     assert v.cls in expected, v
 
 
+def test_http2_over_tls_where_offered(hub, receiver, certificates):
+    context = tls_context(certificates["good"])
+    context.set_alpn_protocols(["h2", "http/1.1"])
+    url = f"https://127.0.0.1:{receiver.listen(tls=context, h2='ok')}/"
+    before, connections = len(receiver.http2_requests), receiver.n_connections
+    endpoint = add(hub, url, ca=certificates["ca"][0])
+    tickets = [hub.attempt(endpoint) for _ in range(20)]
+    assert {hub.verdict(t).cls for t in tickets} == {"delivered"}
+    # All of them on one connection.
+    assert len(receiver.http2_requests) - before == 20 and receiver.n_connections - connections == 1
+
+
+# Names.
+class NameServer(threading.Thread):
+    """Answers by the first label: nx, servfail, silent (not at all), meta (a metadata address), and
+    flap (an error at first, then an address)."""
+
+    def __init__(self):
+        super().__init__(daemon=True)
+        self.sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        self.address = f"127.{os.getpid() % 200 + 20}.{os.getpid() // 200 % 250}.53"
+        self.sock.bind((self.address, 53))
+        self.flapping = True
+        self.start()
+
+    def run(self):
+        while True:
+            query, peer = self.sock.recvfrom(4096)
+            if not query:
+                return
+            question = query[12:query.index(b"\0", 12) + 5]
+            label, ipv4 = question[1:1 + question[0]].decode(), question[-4:-2] == b"\0\1"
+            address = {"meta": "169.254.169.254", "flap": "127.0.0.1"}.get(label) if ipv4 else None
+            if label == "silent":
+                continue
+            code = {"nx": 3, "servfail": 2}.get(label, 2 if label == "flap" and self.flapping else 0)
+            n = 1 if address and code == 0 else 0
+            answer = query[:2] + struct.pack(">HHHHH", 0x8180 | code, 1, n, 0, 0) + question
+            if n:
+                answer += struct.pack(">HHHIH", 0xC00C, 1, 1, 60, 4) + socket.inet_aton(address)
+            self.sock.sendto(answer, peer)
+
+
+@pytest.fixture(scope="module")
+def named_hub(tmp_path_factory):
+    try:
+        server = NameServer()
+    except PermissionError:
+        pytest.skip("port 53 and mount namespaces need root")
+    path = tmp_path_factory.mktemp("resolver") / "resolv.conf"
+    path.write_text(f"nameserver {server.address}\noptions attempts:2 timeout:5\n")
+    path.chmod(0o644)
+    with FakeHub(PROGRAM, read=[str(path)], resolv_conf=str(path)) as h:
+        h.numbers, h.name_server = iter(range(1, 100)), server
+        yield h
+
+
+@pytest.mark.parametrize("label,cls", [("nx", "network"), ("servfail", "network"), ("silent", "timeout"),
+                                       ("meta", "forbidden")])
+def test_names(named_hub, label, cls):
+    v = post(named_hub, f"http://{label}.example/")
+    assert v.cls == cls and v.status == 0 and v.total_usec < 1_500_000, v
+
+
+def test_a_name_that_comes_back(named_hub, receiver):
+    endpoint = add(named_hub, f"http://flap.example:{receiver.port}/ok")
+    assert named_hub.post(endpoint).cls == "network"
+    named_hub.name_server.flapping = False
+    assert named_hub.post(endpoint).cls == "delivered"
+
+
+def test_a_silent_name_server_blocks_nobody_else(named_hub, receiver):
+    """Giving up on a name leaves its resolver thread behind; it must not be waited for."""
+    silent, good = add(named_hub, "http://silent.example/", **FAST), add(named_hub, receiver.url + "/ok")
+    tickets = [named_hub.attempt(silent) for _ in range(8)]
+    slowest = 0
+    while not all(t in named_hub.verdicts for t in tickets):
+        start = time.monotonic()
+        assert named_hub.post(good).cls == "delivered"
+        slowest = max(slowest, time.monotonic() - start)
+    assert {named_hub.verdicts[t].cls for t in tickets} == {"timeout"}
+    assert slowest < 1, slowest
+
+
 # Retry-After.
 @pytest.mark.parametrize("value,low,high", [
     ("7", 7, 7), ("0", 0, 0), ("-1", 0, 0), ("1000000000", 3600, 3600), ("soon", 0, 0),
@@ -335,8 +418,9 @@ def test_more_attempts_than_slots_come_back_unsent(receiver):
 
 
 def test_cancel(hub, receiver):
+    before = len(receiver.requests)
     late = hub.attempt(add(hub, receiver.url + "/delay/0.5"))
-    hub.wait(lambda: any(r.path == "/delay/0.5" for r in receiver.requests) or hub.pump(0.05), 10)
+    wait_for(lambda: len(receiver.requests) > before, "the request")
     hub.cancel(late)
     assert hub.verdict(late).cls == "delivered"
     early = hub.attempt(add(hub, f"https://127.0.0.1:{receiver.listen(accept='silence')}/"))
@@ -348,8 +432,9 @@ def test_cancel(hub, receiver):
 def test_stop_waits_for_what_runs(receiver):
     with FakeHub(PROGRAM) as hub:
         hub.endpoint(1, {"url": receiver.url + "/delay/0.5"})
+        before = len(receiver.requests)
         ticket = hub.attempt(1)
-        hub.wait(lambda: any(r.path == "/delay/0.5" for r in receiver.requests) or hub.pump(0.05), 10)
+        wait_for(lambda: len(receiver.requests) > before, "the request")
         hub.send(4, b"")
         assert hub.verdict(ticket).cls == "delivered"
         hub.wait(lambda: hub.closed, 10)
@@ -443,7 +528,7 @@ def test_rotated_file(hub, receiver, credentials):
 
     assert signed_with(KEY_A)
     path.write_text(KEY_B)
-    hub.wait(lambda: signed_with(KEY_B) or hub.pump(0.2), 15)
+    wait_for(lambda: signed_with(KEY_B), "the new key in use", 15)
 
 
 def test_nothing_secret_is_shown(receiver, credentials, tmp_path):
