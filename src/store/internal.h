@@ -81,6 +81,7 @@ struct Store {
         int lock_fd;
         char *state_dir;
         uint64_t size, used, page;
+        uint64_t readers_checked; // monotonic
         unsigned ledger_percent;
         char boot_id[BOOT_ID_SIZE + 1];
         unsigned starts; // without a clean end, this one included; 0 once it has proved itself

@@ -12,8 +12,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <time.h>
 
-enum { LINE_SIZE = 200 };
+enum { LINE_SIZE = 200, LOCK_TRIES = 30, LOCK_PAUSE_NSEC = 10 * 1000 * 1000 };
 
 int boot_id_read(char out[static BOOT_ID_SIZE + 1])
 {
@@ -39,6 +40,20 @@ static void witness_parse(const char *line, long *ret_pid, Witness *ret)
         *ret = w;
 }
 
+// A process that was killed may have left one that is dying with it and holds the same open file:
+// a child that checked the store, or one between fork and exec. Hence not refused at once.
+static int lock_take(int fd)
+{
+        int r = -EAGAIN;
+        for (int i = 0; r == -EAGAIN && i < LOCK_TRIES; i++) {
+                struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
+                if (i > 0)
+                        (void)nanosleep(&(struct timespec){.tv_nsec = LOCK_PAUSE_NSEC}, NULL);
+                r = fcntl(fd, F_OFD_SETLK, &lock) == 0 ? 0 : errno == EACCES ? -EAGAIN : -errno;
+        }
+        return r;
+}
+
 int lockfile_open(const char *state_dir, Witness *ret, Reason *reason)
 {
         _cleanup_(freep) char *path = path_join(state_dir, "lock");
@@ -47,13 +62,12 @@ int lockfile_open(const char *state_dir, Witness *ret, Reason *reason)
         _cleanup_(closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
         if (fd < 0)
                 return reason_errno(reason, -errno, "%s", path);
-        struct flock lock = {.l_type = F_WRLCK, .l_whence = SEEK_SET};
-        int r = fcntl(fd, F_OFD_SETLK, &lock) < 0 ? -errno : 0;
+        int r = lock_take(fd);
         char line[LINE_SIZE + 1] = "";
         (void)!pread(fd, line, LINE_SIZE, 0);
         long pid;
         witness_parse(line, &pid, ret);
-        if (r == -EAGAIN || r == -EACCES)
+        if (r == -EAGAIN)
                 return reason_set(reason, -EAGAIN,
                         "%s is in use by another belfryd (process %ld); stop that one or give this "
                         "one a state directory of its own",

@@ -4,10 +4,13 @@
 // store's own only after LMDB's commit succeeded.
 #include "store/internal.h"
 
+#include "base/clock.h"
 #include "base/digest.h"
 #include "base/failpoint.h"
 #include <assert.h>
 #include <errno.h>
+
+#define READER_CHECK_USEC (60 * USEC_PER_SEC)
 
 enum {
         BUFFER_MAX = 64 * 1024 * 1024,
@@ -213,6 +216,16 @@ static int commit_failed(Store *s, int error, Reason *reason)
         return reason_errno(reason, error, "the store cannot commit");
 }
 
+// A second process that died while reading must not keep pages for ever.
+static void reader_check(Store *s)
+{
+        uint64_t now = clock_mono_usec();
+        if (now - s->readers_checked < READER_CHECK_USEC)
+                return;
+        s->readers_checked = now;
+        (void)mdb_reader_check(s->env, NULL);
+}
+
 int store_commit(StoreTxn *t, Reason *reason)
 {
         Store *s = t->s;
@@ -238,6 +251,7 @@ int store_commit(StoreTxn *t, Reason *reason)
         txn_end(t, true);
         if (s->starts && s->committed.commit % PROVED_COMMITS == 0)
                 s->starts = 0;
+        reader_check(s);
         lockfile_write(s);
         return 0;
 }
