@@ -101,7 +101,7 @@ void function_dirname(Evaluation *e, const Value *args, Value *ret)
 void function_extension(Evaluation *e, const Value *args, Value *ret)
 {
         Slice base = path_base(args[0].text);
-        const char *dot = base.len > 0 ? memrchr(base.data, '.', base.len) : NULL;
+        const char *dot = base.data && base.len > 0 ? memrchr(base.data, '.', base.len) : NULL;
         if (!dot || dot == base.data) { // .bashrc has none
                 *ret = value_string(SLICE_LIT(""));
                 return;
