@@ -13,14 +13,21 @@ static bool is_line_start(const Buf *b)
         return b->len == 0 || b->data[b->len - 1] == '\n';
 }
 
-// Running text. *word* is set in bold; what roff would take for itself is escaped.
+// Length of the name in "*name*" at p; 0: this is a plain asterisk ("webhook-*").
+static size_t bold_name(const char *p)
+{
+        size_t n = p[0] == '*' ? strspn(p + 1, "abcdefghijklmnopqrstuvwxyz0123456789_.") : 0;
+        return n > 0 && p[n + 1] == '*' ? n : 0;
+}
+
+// Running text. What roff would take for itself is escaped.
 static void man_text(Buf *out, const char *text)
 {
-        bool bold = false;
         for (const char *p = text; p && *p; p++) {
-                if (*p == '*' && (bold || strchr(p + 1, '*'))) {
-                        bold = !bold;
-                        buf_add_str(out, bold ? "\\fB" : "\\fP");
+                size_t bold = bold_name(p);
+                if (bold) {
+                        buf_addf(out, "\\fB%.*s\\fP", (int)bold, p + 1);
+                        p += bold + 1;
                 } else if (*p == '\\') {
                         buf_add_str(out, "\\e");
                 } else if ((*p == '.' || *p == '\'') && is_line_start(out)) {
@@ -197,9 +204,14 @@ static void sample_prose(Buf *out, const char *text, unsigned depth)
                         column = 1 + 2 * (size_t)depth;
                 }
                 buf_add_char(out, ' ');
-                for (size_t i = 0; i < n; i++)
-                        if (p[i] != '*')
+                for (size_t i = 0; i < n; i++) {
+                        size_t bold = bold_name(p + i);
+                        if (bold)
+                                buf_add(out, p + i + 1, bold);
+                        else
                                 buf_add_char(out, p[i]);
+                        i += bold ? bold + 1 : 0;
+                }
                 column += n + 1;
                 p += n;
                 p += strspn(p, " ");

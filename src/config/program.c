@@ -62,6 +62,7 @@ int module_program_open(const char *self_dir, ModuleKind kind, const char *name,
         return error;
 }
 
+// Between vfork() and exec: the parent waits and its memory is ours, so nothing of it is changed.
 static void child_run(int program_fd, int out_fd, const char *path)
 {
         sigset_t none;
@@ -165,10 +166,10 @@ int module_program_describe(
         int pipes[2];
         if (pipe2(pipes, O_CLOEXEC) < 0)
                 return reason_errno(reason, -errno, "%s", path);
-        pid_t pid = fork();
+        pid_t pid = vfork(); // the child only calls the kernel and executes; nothing is copied
         if (pid == 0)
                 child_run(program_fd, pipes[1], path);
-        int r = pid < 0 ? reason_errno(reason, -errno, "fork") : 0;
+        int r = pid < 0 ? reason_errno(reason, -errno, "cannot start a process") : 0;
         (void)close(pipes[1]);
         _cleanup_(buf_deinitp) Buf answer = BUF_INIT(LIMIT_DESCRIBE);
         if (r == 0)

@@ -432,15 +432,17 @@ static void test_documents(void **state)
                 .min = "1s",
                 .max = "1h",
                 .def = "15s",
-                .prose = "The *wait*. It \\ counts."}};
+                .prose = "The *wait*. It \\ counts * x-*, y-*."}};
         _cleanup_(buf_deinitp) Buf b = BUF_INIT(1 << 20);
         option_document_man(one, 1, &b);
         assert_string_equal(buf_text(&b),
                 ".Bl -tag -width Ds\n.It Cm \"wait\" No = Ar \"duration\"\n"
-                "The \\fBwait\\fP.\nIt \\e counts.\nDefault: \"15s\".\nFrom 1s to 1h.\n.El\n");
+                "The \\fBwait\\fP.\nIt \\e counts * x-*, y-*.\nDefault: \"15s\".\nFrom 1s to "
+                "1h.\n.El\n");
         buf_reset(&b);
         option_document_sample(one, 1, &b);
-        assert_string_equal(buf_text(&b), "# The wait. It \\ counts.\n#wait = \"15s\";\n");
+        assert_string_equal(
+                buf_text(&b), "# The wait. It \\ counts * x-*, y-*.\n#wait = \"15s\";\n");
         buf_reset(&b);
         event_document_man(types, 1, &b);
         assert_string_equal(buf_text(&b),
