@@ -126,9 +126,7 @@ static void test_agreement(void **state)
                 "a=[1,\"x\"]\n", "a=x\n", "a='x'\n", "a=1;a=2\n", "1=2\n", "_a=1\n", "$a=1\n",
                 "\"a\"=1\n", "a=\"x\n", "a=1x\n", "a=5LLL\n", "a=0x\n", "a=-\n", "true=1\n", "@b\n",
                 "a=\v1\n", "a=(1;2)\n", "a={1}\n", "a==1\n", "a=1 =2\n", "/\n", "a=.\n",
-                "a=1 /* x\n", "@include \"x\"\n", "a=\"x\" \"y\n",
-                "\xef\xbb\xbf"
-                "a=1\n"};
+                "a=1 /* x\n", "@include \"x\"\n", "a=\"x\" \"y\n", "\xef\xbb\xbf=1\n"};
         for (size_t i = 0; i < N_ELEMENTS(good) + N_ELEMENTS(bad); i++) {
                 bool is_good = i < N_ELEMENTS(good);
                 const char *text = is_good ? good[i] : bad[i - N_ELEMENTS(good)];
