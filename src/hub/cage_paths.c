@@ -22,6 +22,8 @@
 static const char *const common_paths[] = {"/etc/passwd", "/etc/group", "/etc/nsswitch.conf",
         "/etc/ld.so.cache", "/etc/localtime", "/lib", "/lib64", "/usr/lib", "/usr/lib64",
         "/usr/share/zoneinfo", "/dev/null", "/dev/urandom",
+        // sd-event spreads its timers by one of these, and asks anew each time it gets neither.
+        "/etc/machine-id", "/proc/sys/kernel/random/boot_id",
         // The child resolves it to its own: mounts that come and go.
         "/proc/self/mountinfo"};
 // Host names and certificates.
@@ -149,6 +151,7 @@ static int paths_add_reference(
 
 typedef struct Walk {
         CagePaths *paths;
+        ModuleKind kind;
         const char *credentials_dir;
         Reason *reason;
 } Walk;
@@ -173,8 +176,12 @@ static int walk_value(const Walk *w, const Option *o, const json_t *v)
         if (!json_is_string(v))
                 return 0;
         const char *text = json_string_value(v);
-        if ((o->flags & OPTION_CAGE_READ) && !option_is_reference(slice_of(text)))
+        if ((o->flags & OPTION_CAGE_READ) && !option_is_reference(slice_of(text))) {
+                // A sink reads the files that it is told to (a CA), and nothing beside them.
+                if (w->kind == MODULE_SINK)
+                        return paths_add(w->paths, 'r', text, w->reason);
                 return paths_add_root(w->paths, text, w->reason);
+        }
         return paths_add_reference(w->paths, text, w->credentials_dir, w->reason);
 }
 
@@ -200,7 +207,10 @@ static int walk_rows(const Walk *w, const Option *rows, size_t n, const json_t *
 int cage_paths_from_options(CagePaths *p, const ModuleDescription *module, const json_t *options,
         const char *credentials_dir, Reason *reason)
 {
-        const Walk w = {.paths = p, .credentials_dir = credentials_dir, .reason = reason};
+        const Walk w = {.paths = p,
+                .kind = module->kind,
+                .credentials_dir = credentials_dir,
+                .reason = reason};
         int r = 0;
 
         for (size_t i = 0; r >= 0 && i < N_ELEMENTS(common_paths); i++)

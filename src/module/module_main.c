@@ -53,12 +53,15 @@ _Noreturn void module_fail(Module *m, FailureKind kind, const char *format, ...)
         va_start(ap, format);
         (void)vsnprintf(text, sizeof text, format, ap);
         va_end(ap);
+        int r = -ENOTCONN;
         if (m->link) {
                 MessageFailed failed = {.kind = (uint8_t)kind, .reason = slice_of(text)};
                 message_put_failed(link_begin(m->link, MESSAGE_FAILED), &failed);
-                if (link_end(m->link, true) >= 0)
-                        module_drain(m);
-        } else
+                r = link_end(m->link, true);
+        }
+        if (r >= 0)
+                module_drain(m);
+        else
                 (void)fprintf(stderr, "%s[%s]: %s\n", m->name, m->instance, text);
         _exit(EXIT_FAILURE);
 }

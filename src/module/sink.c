@@ -63,7 +63,6 @@ static void refused_forget(Sink *s, uint32_t endpoint)
 
 static int refused_add(Sink *s, uint32_t endpoint, uint32_t generation, const char *reason)
 {
-        // Of one endpoint at most two generations live at a time: the list stays as short as it is.
         Refused *x = calloc(1, sizeof *x);
         if (!x)
                 return -ENOMEM;
@@ -111,6 +110,8 @@ static int sink_endpoint(Sink *s, Slice payload)
         _cleanup_(freep) char *name = strndup(m.name.data ? m.name.data : "", m.name.len);
         if (!name)
                 return -ENOMEM;
+        // Frames come in order: no attempt of an earlier generation follows.
+        refused_forget(s, m.endpoint);
         r = sink_fill_options(s, m.options, &options, &reason);
         if (r == -EBADMSG || r == -ENOMEM)
                 return r;

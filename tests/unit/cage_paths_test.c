@@ -112,6 +112,14 @@ static void test_secrets(void **state)
         assert_false(has(&p, 'r', "/etc/plain"));
         assert_false(has(&p, 'r', "/run/credentials/x"));
         assert_int_equal(p.n_roots, 0);
+        // A CA file, there or not, opens nothing beside it.
+        static const char *const files[] = {"/a/file", "/a/none"};
+        for (size_t i = 0; i < N_ELEMENTS(files); i++) {
+                CagePaths q = paths_of(&sink, json_pack("{s:{s:s}}", "tls", "path", in(files[i])));
+                assert_true(has(&q, 'r', in(files[i])));
+                assert_false(has(&q, 'r', in("/a")));
+                cage_paths_clear(&q);
+        }
         // A second endpoint adds to the same list, nothing twice.
         size_t n = p.n;
         Reason reason = {""};

@@ -236,6 +236,42 @@ static void test_no_birth(void **state)
         assert_int_equal(waitid(P_ALL, 0, &(siginfo_t){0}, WEXITED | WNOHANG), 0);
 }
 
+// Without its births process a hub is told so, at once and by name.
+static int births_die(void)
+{
+        char path[64];
+        int pid = 0, status;
+        SpawnedChild c;
+        Reason reason = {""};
+        SpawnRequest r = {.argv0 = "belfry-source-probe", .instance = "x", .family_fd = family_fd};
+
+        spawn_stop();
+        if (spawn_child(&r, &c, &reason) != -EPIPE || spawn_start(self_dir, &reason) < 0)
+                return 1;
+        (void)snprintf(path, sizeof path, "/proc/self/task/%d/children", getpid());
+        _cleanup_(fclosep) FILE *f = fopen(path, "re");
+        if (!f || fscanf(f, "%d", &pid) != 1 || kill(pid, SIGKILL) < 0)
+                return 2;
+        struct pollfd p = {.fd = spawn_watch(), .events = POLLIN};
+        if (poll(&p, 1, PATIENCE_SEC * 1000) != 1 || waitpid(pid, &status, 0) != pid)
+                return 3;
+        _cleanup_(closep) int program = program_open("belfry-source-probe");
+        r.program_fd = program;
+        return spawn_child(&r, &c, &reason) == -EPIPE && strstr(reason.text, "births") ? 0 : 4;
+}
+
+static void test_births_die(void **state)
+{
+        int status = -1;
+        pid_t pid = fork();
+
+        if (pid == 0)
+                _exit(births_die());
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+}
+
 // ---- the family
 static pid_t holder(bool stubborn)
 {
@@ -339,6 +375,7 @@ int main(void)
                 cmocka_unit_test(test_hub_walls),
                 cmocka_unit_test(test_birth_from_cage),
                 cmocka_unit_test(test_no_birth),
+                cmocka_unit_test(test_births_die),
                 cmocka_unit_test(test_orphans),
                 cmocka_unit_test(test_no_orphan),
         };
