@@ -85,7 +85,7 @@ static int check_main(int out_fd, void *u)
         CheckOut out = {.fd = out_fd};
         Store s = {.lock_fd = -1};
         Reason reason;
-        int r = env_open(&s, dir, MDB_RDONLY | MDB_NOLOCK, 0, &reason);
+        int r = env_open(&s, dir, MDB_RDONLY | MDB_NOLOCK, env_file_size(dir), &reason);
         if (r < 0) {
                 check_tell(reason.text, &out);
                 // No memory or no permission says nothing about the database.

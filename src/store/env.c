@@ -111,6 +111,16 @@ int env_allocate(int fd, uint64_t size, Reason *reason)
                 (unsigned long long)size);
 }
 
+// The least map that shows everything: what the head page asks for is not to be trusted yet.
+uint64_t env_file_size(const char *dir)
+{
+        struct stat st;
+        _cleanup_(freep) char *path = path_join(dir, "data.mdb");
+        return path && stat(path, &st) == 0 && (uint64_t)st.st_size > SIZE_LEAST
+                       ? (uint64_t)st.st_size
+                       : SIZE_LEAST;
+}
+
 static int env_open_tables(Store *s, unsigned flags)
 {
         MDB_txn *txn;
@@ -144,7 +154,8 @@ int env_open(Store *s, const char *dir, unsigned flags, uint64_t size, Reason *r
         (void)mdb_env_set_assert(s->env, env_assert);
         (void)mdb_env_set_maxdbs(s->env, _TABLE_MAX);
         (void)mdb_env_set_maxreaders(s->env, READERS_MAX);
-        (void)mdb_env_set_mapsize(s->env, size);
+        if (size)
+                (void)mdb_env_set_mapsize(s->env, size);
         rc = mdb_env_open(s->env, dir, flags | MDB_NOTLS, 0600);
         if (rc) {
                 env_close(s);

@@ -6,41 +6,16 @@
 // becomes `committed` only after mdb_txn_commit() succeeded. Memory never runs ahead of the disk.
 #pragma once
 
+#include "store/counters.h"
 #include "store/envelope.h"
 #include <lmdb.h>
 
 enum {
         NUMBER_MAX = 65535, // of sources and of sinks ever named; StoreRoute.sink is 16 bits
         RULE_NAMES_MAX = 16384,
-        CHAIN_SIZE = 16,
         DEFER_COST = 256, // bytes of an owed and a due row with a long detail, in pages 70 % full
         BOOT_ID_SIZE = 36,
 };
-
-typedef struct SinkCounter {
-        uint64_t deliveries, bytes;
-        uint64_t oldest; // a lower bound
-        bool stale;      // oldest may have ended; sinks_settle_oldest() will look
-} SinkCounter;
-
-typedef struct Counters {
-        uint64_t commit, next_seq, next_dead;
-        uint8_t chain[CHAIN_SIZE];
-        uint64_t events, event_bytes, dead, dead_bytes, ledger_bytes, quarantined, gaps;
-        SinkCounter *sinks; // by number
-        uint64_t *state;    // bytes, by number of the source
-        uint32_t n_sinks, n_state;
-} Counters;
-
-int counters_copy(Counters *to, const Counters *from) _must_use_;
-void counters_deinit(Counters *c);
-SinkCounter *counters_sink(Counters *c, uint32_t number); // NULL: no memory
-uint64_t *counters_state(Counters *c, uint32_t source);   // NULL: no memory or no such number
-void counters_encode(Buf *out, const Counters *c);
-int counters_decode(Slice body, Counters *ret) _must_use_; // -EUCLEAN, -ENOMEM
-// Everything but commit, chain and the next numbers, counted from the rows; damaged rows count
-// nothing.
-int counters_recount(Store *s, MDB_txn *txn, Counters *c) _must_use_;
 
 typedef struct Name {
         uint32_t number;
@@ -91,6 +66,10 @@ struct Store {
         StoreTxn txn;
 };
 
+// Everything but commit, chain and the next numbers, counted from the rows; damaged rows count
+// nothing.
+int counters_recount(Store *s, MDB_txn *txn, Counters *c) _must_use_;
+
 int lmdb_error(int rc) _must_use_; // 0 or a negative errno; damage is -EUCLEAN
 static inline MDB_val val_of(Slice s)
 {
@@ -113,10 +92,15 @@ int env_create(const char *dir, uint64_t size, Reason *reason) _must_use_;
 int env_allocate(int fd, uint64_t size, Reason *reason) _must_use_;
 int env_check_filesystem(const char *dir, Reason *reason) _must_use_; // 1: warned in reason
 int env_remove(const char *dir) _must_use_;
+uint64_t env_file_size(const char *dir);
 char *path_join(const char *dir, const char *name);              // NULL: no memory
 uint64_t env_pages(Store *s, MDB_txn *txn, Table table);         // of one table
 uint64_t env_used(Store *s, MDB_txn *txn);                       // bytes of the pages in use
 uint64_t env_claimed(Store *s, MDB_txn *txn, const Counters *c); // and what deferring will need
+
+// ---- head.c: 0 fine, 1 damaged (reason begins to say how), -EPROTO (of a newer LMDB)
+int head_check(const char *dir, bool quiet_writer, Reason *reason) _must_use_;
+void head_repair(const char *dir);
 
 // ---- lockfile.c: who runs, and what it had last committed
 typedef struct Witness {
@@ -128,6 +112,7 @@ typedef struct Witness {
 } Witness;
 int lockfile_open(const char *state_dir, Witness *ret, Reason *reason) _must_use_; // a descriptor
 void lockfile_write(const Store *s);
+void lockfile_peek(const char *state_dir, Witness *ret); // without the lock
 int boot_id_read(char out[static BOOT_ID_SIZE + 1]) _must_use_;
 void store_suspect(Store *s); // the next open checks everything
 

@@ -15,11 +15,9 @@
 #include <time.h>
 
 enum {
-        ROW_HEAD = 8,
         BATCH_ROWS = 1000,
         BATCH_BYTES = 4 * 1024 * 1024,
         VALUE_MAX = 1024 * 1024, // no row is longer than a chunk or a state value by far
-        META_MAGIC_AT = 16,      // behind LMDB's page head
 };
 
 typedef struct ReadTask {
@@ -35,7 +33,8 @@ static int read_main(int out_fd, void *u)
         Reason ignored;
         MDB_txn *txn;
         MDB_cursor *cursor;
-        if (env_open(&s, task->dir, MDB_RDONLY | MDB_NOLOCK, 0, &ignored) < 0 ||
+        if (env_open(&s, task->dir, MDB_RDONLY | MDB_NOLOCK, env_file_size(task->dir), &ignored) <
+                        0 ||
                 mdb_txn_begin(s.env, NULL, MDB_RDONLY, &txn) != 0 ||
                 mdb_cursor_open(txn, s.dbi[task->table], &cursor) != 0)
                 return 1;
@@ -156,34 +155,6 @@ static int salvage_rows(Salvage *v)
                         return r;
         }
         return batch_end(v);
-}
-
-// One of LMDB's two meta pages is unreadable: the other is the commit before (or the same), and
-// LMDB opens nothing unless both look right. Keeps the bad one's bytes in meta.bad.
-static void meta_repair(const char *dir)
-{
-        static const uint32_t good_head[2] = {0xBEEFC0DE, 1};
-        _cleanup_(freep) char *path = path_join(dir, "data.mdb"),
-                              *aside = path_join(dir, "meta.bad");
-        size_t page = (size_t)sysconf(_SC_PAGESIZE);
-        _cleanup_(freep) uint8_t *pages = malloc(2 * page);
-        _cleanup_(closep) int fd = path ? open(path, O_RDWR | O_CLOEXEC) : -1;
-        if (fd < 0 || !aside || !pages || pread(fd, pages, 2 * page, 0) != (ssize_t)(2 * page))
-                return;
-        bool good[2];
-        for (int i = 0; i < 2; i++) {
-                const uint8_t *p = pages + (size_t)i * page;
-                good[i] = memcmp(p + META_MAGIC_AT, good_head, sizeof(good_head)) == 0 && p[10] & 8;
-        }
-        if (good[0] == good[1])
-                return;
-        int bad = good[0] ? 1 : 0;
-        _cleanup_(closep) int out = open(aside, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-        if (out < 0 || file_write_all(out, pages + (size_t)bad * page, page) < 0)
-                return;
-        size_t head = 8; // the page's own number stays
-        (void)!pwrite(fd, pages + (size_t)!bad * page + head, page - head,
-                (off_t)((size_t)bad * page + head));
 }
 
 static int aside_name(const char *state_dir, char **ret)
@@ -331,7 +302,7 @@ int salvage(const char *state_dir, uint64_t size, Reason *reason)
                 return -ENOMEM;
         v->dir = dir;
         Buf lost = BUF_INIT(1024);
-        meta_repair(dir);
+        head_repair(dir);
         release_reserved(dir);
         struct stat st;
         _cleanup_(freep) char *data = path_join(dir, "data.mdb");

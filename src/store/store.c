@@ -115,7 +115,9 @@ static int store_check_and_attach(
                 return -ENOMEM;
         bool must = access(mark, F_OK) == 0 || !w->known || strcmp(w->boot_id, s->boot_id) != 0 ||
                     w->starts >= STARTS_SUSPICIOUS;
-        int damaged = must ? check_in_child(dir, reason) : 0;
+        int damaged = head_check(dir, true, reason);
+        if (damaged == 0 && must)
+                damaged = check_in_child(dir, reason);
         if (damaged == -EPROTO)
                 return reason_set(reason, -EPROTO,
                         "%s was written by a newer version of Belfry; install that version, or "
@@ -196,6 +198,25 @@ static int store_open_writer(Store *s, const StoreOptions *o, const char *dir, R
         return opened;
 }
 
+// Another process may be writing: what it had committed before this one looked is there, or the
+// database is damaged.
+static int store_open_reader(Store *s, const StoreOptions *o, const char *dir, Reason *reason)
+{
+        Witness w;
+        lockfile_peek(o->state_dir, &w);
+        int r = head_check(dir, false, reason);
+        if (r == 1)
+                r = reason_set(reason, -EUCLEAN, "%s: a head page of the database is damaged", dir);
+        if (r == 0)
+                r = store_attach(s, o, dir, reason);
+        if (r == 0)
+                r = boot_id_read(s->boot_id);
+        if (r == 0 && w.known && strcmp(w.boot_id, s->boot_id) == 0 &&
+                s->committed.commit < w.commit)
+                r = reason_set(reason, -EUCLEAN, "%s is older than what was last committed", dir);
+        return r;
+}
+
 int store_open(Store **ret, const StoreOptions *o, Reason *reason)
 {
         Reason unasked;
@@ -217,7 +238,7 @@ int store_open(Store **ret, const StoreOptions *o, Reason *reason)
         r = env_check_filesystem(o->state_dir, reason);
         if (r < 0)
                 return r;
-        int opened = o->read_only ? store_attach(s, o, dir, reason)
+        int opened = o->read_only ? store_open_reader(s, o, dir, reason)
                                   : store_open_writer(s, o, dir, reason);
         if (opened < 0)
                 return opened;
