@@ -17,9 +17,9 @@ enum {
                    IN_EXCL_UNLINK,
         GUARD_MASK = IN_CREATE | IN_DELETE | IN_MOVED_FROM | IN_MOVED_TO | IN_DELETE_SELF |
                      IN_MOVE_SELF | IN_ONLYDIR | IN_MASK_ADD,
-        SHARED_MAX = 16,   // nodes of one directory (links, paths that overlap)
-        SHORT_READ = 4096, // bytes
-        SHORT_TURNS = 8,   // in a row, each within NAP_WINDOW of the last: then nap before reading
+        SHARED_MAX = 16,    // nodes of one directory (links, paths that overlap)
+        SHORT_READ = 65536, // bytes
+        SHORT_TURNS = 8,    // in a row, each within NAP_WINDOW of the last: then nap before reading
         NAP_WINDOW_USEC = 2000,
 };
 
