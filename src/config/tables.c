@@ -284,7 +284,8 @@ const Option rule_options[] = {
                 .prose = "The sources whose events it takes; without it, of all."},
         {RULE("when", OPTION_STRING),
                 .prose = "The condition an event must meet, in the language of filters; without it "
-                         "every event does."},
+                         "every event does. A long one may be written as several strings in a "
+                         "row, which are joined."},
         {RULE("to", OPTION_STRING_LIST), .flags = OPTION_REQUIRED,
                 .prose = "The sinks that get the event."},
         {RULE("body", OPTION_TEMPLATE), .prose = "The body to send in place of the event: a group "
