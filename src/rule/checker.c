@@ -30,7 +30,7 @@ void regex_list_deinit(RegexList *l)
 // The regular expression is consumed, whatever the result.
 static int regex_list_add(RegexList *l, Regex *r)
 {
-        Regex **grown = reallocarray(l->list, l->n + 1u, sizeof(*grown));
+        Regex **grown = realloc(l->list, (l->n + 1u) * sizeof(*grown));
         if (!grown) {
                 (void)regex_free(r);
                 return -ENOMEM;
@@ -223,6 +223,8 @@ static int check_match(Checker *c, Node *n)
 static int check_capture(Checker *c, Node *n)
 {
         n->types = MASK(VALUE_STRING);
+        if (c->scope->any_capture)
+                return 0;
         if (c->regexes->n == 0)
                 return fault_set(c->fault, n->start, n->end,
                         "there is no =~ before $%.*s to take it from", SLICE_ARG(n->name));
@@ -313,6 +315,7 @@ static int check_node(Checker *c, Node *n)
         case NODE_PATH:
                 n->types = scope_path(c->scope, n, c->fault);
                 c->cost += n->n_steps;
+                scope_number_path(c->scope, n);
                 if (n->types)
                         return 0;
                 return c->fault->message[0] ? -EINVAL : -ENOMEM;

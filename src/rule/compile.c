@@ -68,7 +68,7 @@ static int rule_resolve(Rule *r, const Config *c, const char *path, Diagnostics 
 }
 
 // The union of the types of all sources the rule takes from, and the one they all have.
-static int rule_scope(Rule *r, const Config *c)
+static int rule_scope(Rule *r, const Config *c, PathTable *paths)
 {
         size_t n = 1;
         for (size_t i = 0; i < c->n_sources; i++)
@@ -78,7 +78,7 @@ static int rule_scope(Rule *r, const Config *c)
         const EventType **types = arena_alloc(&arena, n * sizeof(*types));
         if (!types)
                 return -ENOMEM;
-        Scope scope = {.types = types, .open = n == 1};
+        Scope scope = {.types = types, .open = n == 1, .paths = paths};
         for (size_t i = 0; i < c->n_sources; i++) {
                 if (!r->sources[i])
                         continue;
@@ -222,6 +222,7 @@ static int rule_when(Rule *r, unsigned index, Diagnostics *d)
         int error = unit_compile(&r->unit, slice_of(when->text), true, &r->when, &f);
         if (error == 0)
                 return rule_only_types(r);
+        r->unit.scope.any_capture = true;
         return fault_end(error, &f, when, r->config->place, path, d);
 }
 
@@ -238,14 +239,15 @@ static int rule_body(Rule *r, unsigned index, Diagnostics *d)
         return fault_end(error, &f, text, r->config->place, path, d);
 }
 
-int rule_compile(Rule *r, const Config *c, unsigned i, Diagnostics *d)
+int rule_compile(Rule *r, const Config *c, unsigned i, PathTable *paths, Diagnostics *d)
 {
         char path[PATH_MAX_TEXT];
         (void)snprintf(path, sizeof(path), "rules[%u]", i);
         r->config = &c->rules[i];
+        r->hash = rule_hash(r->config->name);
         int error = rule_resolve(r, c, path, d);
         if (error == 0)
-                error = rule_scope(r, c);
+                error = rule_scope(r, c, paths);
         if (error == 0)
                 error = rule_when(r, i, d);
         if (error == 0)

@@ -40,6 +40,7 @@ void evaluation_begin(Evaluation *e, const Record *record)
         if (e->tree.cap > KEEP / sizeof(JsonNode))
                 json_tree_deinit(&e->tree);
         e->record = record;
+        e->event++;
         e->captures = NULL;
         e->failed = NULL;
         e->no_memory = false;
@@ -137,9 +138,8 @@ const JsonNode *evaluation_data(Evaluation *e)
         return e->parse_failed ? NULL : &e->tree.nodes[0];
 }
 
-static void data_value(Evaluation *e, const Node *n, Value *ret)
+static const JsonNode *data_walk(Evaluation *e, const Node *n)
 {
-        value_set(ret, VALUE_MISSING, SLICE_NULL);
         const JsonNode *node = evaluation_data(e);
         for (unsigned i = 0; node && i < n->n_steps; i++) {
                 const PathStep *s = &n->steps[i];
@@ -149,8 +149,25 @@ static void data_value(Evaluation *e, const Node *n, Value *ret)
                         node = node->type == JSON_NODE_ARRAY ? json_at(&e->tree, node, s->index)
                                                              : NULL;
         }
+        return node;
+}
+
+static void data_value(Evaluation *e, const Node *n, Value *ret)
+{
+        const JsonNode *node;
+        if (e->memos[n->memo].event == e->event) {
+                node = e->memos[n->memo].node;
+        } else {
+                node = data_walk(e, n);
+                if (n->memo) { // 0 stays at event 0, which never comes
+                        e->memos[n->memo].event = e->event;
+                        e->memos[n->memo].node = node;
+                }
+        }
         if (node)
                 evaluation_node_value(e, node, ret);
+        else
+                value_set(ret, VALUE_MISSING, SLICE_NULL);
 }
 
 static void path_value(Evaluation *e, const Node *n, Value *ret)

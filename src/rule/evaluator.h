@@ -5,7 +5,7 @@
 #pragma once
 
 #include "event/record.h"
-#include "rule/node.h"
+#include "rule/scope.h"
 
 // A value that a function computes may be this long; fields of the event are not limited by it.
 enum { LIMIT_VALUE = 64 * 1024 };
@@ -25,6 +25,11 @@ typedef struct Evaluation {
         Buf scratch;
         bool parsed, parse_failed;
         JsonTree tree;
+        uint64_t event; // counts, so that memos of earlier events are told from this one's
+        struct {
+                uint64_t event;
+                const JsonNode *node;
+        } memos[PATH_MEMOS];
         RegexMatcher *matcher;
 } Evaluation;
 

@@ -57,6 +57,7 @@ typedef struct Node {
         HeadField head; // NODE_PATH
         PathStep *steps; // below data
         unsigned n_steps;
+        unsigned memo; // the same number for equal paths of a rule set; 0: none
 
         Slice name; // NODE_CALL, NODE_CAPTURE by name; NODE_MATCH: the pattern
         Slice flags;

@@ -12,6 +12,7 @@ typedef struct RuleHeader {
 
 typedef struct Rule {
         const ConfigRule *config;
+        uint32_t hash;
         Unit unit;
         Node *when;         // NULL: everything
         Slice *only_types;  // `type == 'x'` in the filter: only these types can match; NULL: any
@@ -52,13 +53,14 @@ struct RuleSet {
         SourceIndex *sources;
 
         Evaluation evaluation;
+        PathTable paths; // used while compiling
         Buf out; // headers and bodies of the current event
         RuleRoute *routes;
         unsigned n_routes, cap_routes;
         bool *merged; // by sink: has a route for the unmodified event
 };
 
-// Compiles c->rules[i] into r (zeroed). Faults go to d; negative only for -ENOMEM. With faults the
+// Compiles c->rules[i] into r (zeroed); equal paths get one number in `paths`. Faults go to d; negative only for -ENOMEM. With faults the
 // rule is not fit to run, but rule_deinit() may be called.
-int rule_compile(Rule *r, const Config *c, unsigned i, Diagnostics *d) _must_use_;
+int rule_compile(Rule *r, const Config *c, unsigned i, PathTable *paths, Diagnostics *d) _must_use_;
 void rule_deinit(Rule *r);

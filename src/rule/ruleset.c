@@ -114,11 +114,12 @@ static void ruleset_check_routes(RuleSet *s, Diagnostics *d)
         memset(s->merged, 0, (s->config->n_sinks + 1) * sizeof(*s->merged));
 }
 
-static void ruleset_check_hashes(const Config *c, Diagnostics *d)
+static void ruleset_check_hashes(const RuleSet *s, Diagnostics *d)
 {
+        const Config *c = s->config;
         for (size_t i = 0; i < c->n_rules; i++)
                 for (size_t j = 0; j < i; j++) {
-                        if (rule_hash(c->rules[i].name) != rule_hash(c->rules[j].name) ||
+                        if (s->rules[i].hash != s->rules[j].hash ||
                                 strcmp(c->rules[i].name, c->rules[j].name) == 0)
                                 continue;
                         diagnose(d, SEVERITY_ERROR, c->rules[i].place, "rules",
@@ -138,11 +139,11 @@ static int ruleset_compile(RuleSet *s, const Config *c, Diagnostics *d)
         unsigned errors = d->n_errors;
         for (unsigned i = 0; i < c->n_rules; i++) {
                 s->n_rules++; // counted first: a half-made rule is freed as well
-                int r = rule_compile(&s->rules[i], c, i, d);
+                int r = rule_compile(&s->rules[i], c, i, &s->paths, d);
                 if (r < 0)
                         return r;
         }
-        ruleset_check_hashes(c, d);
+        ruleset_check_hashes(s, d);
         ruleset_check_routes(s, d);
         if (d->n_errors > errors)
                 return -EINVAL;
@@ -171,7 +172,7 @@ static RuleRoute *ruleset_add_route(RuleSet *s, unsigned sink, unsigned rule)
 {
         if (s->n_routes == s->cap_routes) {
                 unsigned cap = s->cap_routes ? s->cap_routes * 2 : 8;
-                RuleRoute *grown = reallocarray(s->routes, cap, sizeof(*grown));
+                RuleRoute *grown = realloc(s->routes, cap * sizeof(*grown));
                 if (!grown)
                         return NULL;
                 s->routes = grown;

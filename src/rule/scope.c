@@ -147,6 +147,35 @@ TypeMask scope_path(const Scope *s, const Node *path, Fault *fault)
         return look.types;
 }
 
+static bool paths_equal(const Node *a, const Node *b)
+{
+        if (a->n_steps != b->n_steps)
+                return false;
+        for (unsigned i = 0; i < a->n_steps; i++) {
+                const PathStep *x = &a->steps[i], *y = &b->steps[i];
+                if (!x->key.data != !y->key.data || !slice_eq(x->key, y->key) ||
+                        x->index != y->index)
+                        return false;
+        }
+        return true;
+}
+
+void scope_number_path(const Scope *s, Node *path)
+{
+        PathTable *t = s->paths;
+        if (!t || path->head != HEAD_DATA)
+                return;
+        for (unsigned i = 1; i <= t->n; i++)
+                if (paths_equal(t->list[i], path)) {
+                        path->memo = i;
+                        return;
+                }
+        if (t->n + 1 < PATH_MEMOS) {
+                t->list[++t->n] = path;
+                path->memo = t->n;
+        }
+}
+
 bool scope_has_type(const Scope *s, Slice name)
 {
         for (size_t i = 0; i < s->n_types; i++)

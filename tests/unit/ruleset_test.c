@@ -312,6 +312,18 @@ static void test_headers(void **state)
         run_end(&x);
 }
 
+static unsigned count_errors(ConfigRule *rules, size_t n)
+{
+        Config c;
+        Diagnostics d = {0};
+        RuleSet *s = NULL;
+        config_make(&c, rules, n);
+        assert_int_equal(ruleset_new(&s, &c, &d), -EINVAL);
+        unsigned errors = d.n_errors;
+        diagnostics_deinit(&d);
+        return errors;
+}
+
 static void refused(ConfigRule *rules, size_t n, const char *expected)
 {
         Config c;
@@ -379,6 +391,14 @@ static void test_refusals(void **state)
                         .n_headers = 2}};
                 refused(rules, 1, headers[i].message);
         }
+        // A wrong filter does not make its captures wrong too; another fault in the body is told.
+        ConfigRule wrong[] = {{.to = to_ops,
+                .when = TEXT("data.nmae =~ /(a)/"),
+                .has_body = true,
+                .body = STRING(NULL, "${$1}")}};
+        assert_int_equal(count_errors(wrong, 1), 1);
+        wrong[0].body.text.text = "${$1} ${data.szie}";
+        assert_int_equal(count_errors(wrong, 1), 2);
         // Both rules are wrong, both are told.
         ConfigRule both[] = {{.name = "a", .to = to_ops, .when = TEXT("tyep == 'x'")},
                 {.name = "b", .to = to_ops, .when = TEXT("lenn(data.name) > 5")}};
