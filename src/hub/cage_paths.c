@@ -356,6 +356,24 @@ bool cage_paths_cover(const CagePaths *old, const CagePaths *now)
         return true;
 }
 
+// Does a directory on the list let entry i be read whatever file bears its name? By name and in
+// truth: a symlink may lead out of the directory it stands in.
+static bool entry_is_inside(const CagePaths *p, size_t i)
+{
+        const char *path = p->list[i] + 2;
+
+        for (size_t j = 0; j < p->n; j++) {
+                const char *dir = p->list[j] + 2;
+                if (j == i || p->list[j][0] == 'd' || strcmp(dir, path) == 0 ||
+                        !path_contains(dir, path))
+                        continue;
+                _cleanup_(freep) char *real = realpath(path, NULL), *real_dir = realpath(dir, NULL);
+                if (real && real_dir && path_contains(real_dir, real))
+                        return true;
+        }
+        return false;
+}
+
 uint64_t cage_paths_stamp(const CagePaths *p)
 {
         uint64_t h = UINT64_C(14695981039346656037); // FNV-1a over (device, inode) in order
@@ -363,9 +381,11 @@ uint64_t cage_paths_stamp(const CagePaths *p)
         for (size_t i = 0; i < p->n; i++) {
                 struct stat st = {0};
                 // What /proc makes up anew at each look has no identity to keep.
-                if (strncmp(p->list[i] + 2, "/proc/", 6) == 0 || stat(p->list[i] + 2, &st) < 0)
+                if (strncmp(p->list[i] + 2, "/proc/", 6) == 0 || entry_is_inside(p, i))
+                        continue;
+                if (stat(p->list[i] + 2, &st) < 0)
                         st = (struct stat){0};
-                const uint64_t id[] = {st.st_dev, st.st_ino};
+                const uint64_t id[] = {i, st.st_dev, st.st_ino};
                 for (size_t k = 0; k < N_ELEMENTS(id); k++)
                         h = (h ^ id[k]) * UINT64_C(1099511628211);
         }

@@ -68,5 +68,6 @@ int spawn_roots_check(CagePaths *p, const char *state_dir, Reason *reason) _must
 // Would a process born with `old` see all that `now` asks for? Else it must be started anew.
 bool cage_paths_cover(const CagePaths *old, const CagePaths *now);
 // Changes when a listed path appears, or is replaced by another file of its name (rotated secrets,
-// resolv.conf): Landlock follows files, not names, so the process must then be started anew.
+// resolv.conf): Landlock follows files, not names, so the process must then be started anew. What
+// lies in a listed directory does not count: the directory covers whatever comes there.
 uint64_t cage_paths_stamp(const CagePaths *p);

@@ -202,19 +202,37 @@ static void test_cover(void **state)
         cage_paths_clear(&listed);
 }
 
-static void test_stamp(void **state)
+// A new file under the name, as editors and rotators make it.
+static void replace(const char *path)
 {
-        CagePaths p = paths_of(&source, json_pack("{s:[s]}", "paths", in("/a/file")));
-        int fd;
+        int fd = open(in("/a/new"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
 
-        uint64_t before = cage_paths_stamp(&p);
-        assert_true(before == cage_paths_stamp(&p));
-        fd = open(in("/a/new"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
         assert_true(fd >= 0);
         (void)close(fd);
-        assert_int_equal(rename(in("/a/new"), in("/a/file")), 0); // as editors and rotators do
-        assert_true(before != cage_paths_stamp(&p));
-        cage_paths_clear(&p);
+        assert_int_equal(rename(in("/a/new"), path), 0);
+}
+
+static void test_stamp(void **state)
+{
+        CagePaths file = paths_of(&source, json_pack("{s:[s]}", "paths", in("/a/file")));
+        CagePaths ca = paths_of(&sink, json_pack("{s:{s:s}}", "tls", "path", in("/a/file")));
+        CagePaths none = paths_of(&sink, json_pack("{s:{s:s}}", "tls", "path", in("/c/none")));
+        CagePaths out = paths_of(&source, json_pack("{s:[s]}", "paths", in("/c/out")));
+
+        uint64_t before_file = cage_paths_stamp(&file), before_ca = cage_paths_stamp(&ca),
+                 before_none = cage_paths_stamp(&none), before_out = cage_paths_stamp(&out);
+        assert_true(before_ca == cage_paths_stamp(&ca));
+        replace(in("/a/file"));
+        assert_true(before_file == cage_paths_stamp(&file)); // its directory is listed too
+        assert_true(before_ca != cage_paths_stamp(&ca));
+        assert_true(before_out != cage_paths_stamp(&out)); // a symlink out of its directory
+        replace(in("/c/none"));
+        assert_true(before_none != cage_paths_stamp(&none));
+        assert_int_equal(unlink(in("/c/none")), 0);
+        cage_paths_clear(&file);
+        cage_paths_clear(&ca);
+        cage_paths_clear(&none);
+        cage_paths_clear(&out);
 }
 
 static void test_refused(void **state)
@@ -270,7 +288,7 @@ static int setup(void **state)
 
         return !mkdtemp(top) || mkdir(in("/a"), 0700) < 0 || mkdir(in("/a/b"), 0700) < 0 ||
                mkdir(in("/a/state"), 0700) < 0 || mkdir(in("/c"), 0700) < 0 ||
-               symlink("a", in("/link")) < 0 ||
+               symlink("a", in("/link")) < 0 || symlink("../a/file", in("/c/out")) < 0 ||
                (fd = open(in("/a/file"), O_WRONLY | O_CREAT | O_CLOEXEC, 0600)) < 0 ||
                close(fd) < 0;
 }
@@ -279,6 +297,7 @@ static int teardown(void **state)
 {
         (void)unlink(in("/a/file"));
         (void)unlink(in("/link"));
+        (void)unlink(in("/c/out"));
         (void)rmdir(in("/a/b"));
         (void)rmdir(in("/a/state"));
         (void)rmdir(in("/a"));
