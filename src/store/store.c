@@ -102,11 +102,6 @@ static int store_attach(Store *s, const StoreOptions *o, const char *dir, Reason
         return r < 0 ? reason_errno(reason, r, "%s", dir) : 0;
 }
 
-static bool is_damage(int r)
-{
-        return r == -EUCLEAN || r == -EINVAL || r == -ENOENT;
-}
-
 static int store_check_and_attach(
         Store *s, const StoreOptions *o, const char *dir, const Witness *w, Reason *reason)
 {
@@ -128,7 +123,7 @@ static int store_check_and_attach(
                 return damaged;
         if (!damaged) {
                 int r = store_attach(s, o, dir, reason);
-                if (!is_damage(r)) {
+                if (r != -EUCLEAN) {
                         if (r == 0 && must) {
                                 s->starts = 0;
                                 (void)unlink(mark);
