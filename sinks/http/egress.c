@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Address policy of one endpoint. Order: the endpoint's deny list, its allow list, what is denied to
-// everyone, else allowed (an endpoint written by root in /etc may reach loopback and private
+// Address policy of one endpoint. Order: the endpoint's deny list, its allow list, what is denied
+// to everyone, else allowed (an endpoint written by root in /etc may reach loopback and private
 // networks). All comparison is on 128-bit addresses, IPv4 mapped into them.
 
 #include "egress.h"

@@ -158,7 +158,7 @@ static int headers_prepare(
                 r = header_check(&o->headers, i, value, reason);
                 char line[HEADER_LINE_MAX];
                 if (r == 0) {
-                        // libcurl drops "Name:" with nothing behind; "Name;" is its spelling of empty.
+                        // libcurl drops "Name:" with nothing behind; empty is spelled "Name;".
                         (void)snprintf(line, sizeof(line), *value ? "%s: %s" : "%s;", name, value);
                         r = slist_add(&t->headers, line);
                         explicit_bzero(line, sizeof(line));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// belfry-sink-http: the table of callbacks, and what ties them together: endpoints by number, a pool
-// of transfers (at most as many as the hub has slots), and two slow clocks. The hub decides what is
-// attempted when; nothing is queued, retried or remembered here.
+// belfry-sink-http: the table of callbacks, and what ties them together: endpoints by number, a
+// pool of transfers (at most as many as the hub has slots), and two slow clocks. The hub decides
+// what is attempted when; nothing is queued, retried or remembered here.
 //
 // A 2xx whose body is still coming a second after its head is reported then, and the transfer goes
 // on alone ("lingers") until body or timeout ends, or its handle is wanted for a new attempt.

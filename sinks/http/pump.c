@@ -49,7 +49,7 @@ struct Pump {
 static void timer_arm(Pump *p)
 {
         if (p->deadline >= p->armed)
-                return; // it will ring too early once and be set anew: cheaper than setting it each time
+                return; // rings too early once, then is set anew: cheaper than setting it often
         p->armed = p->deadline;
         (void)sd_event_source_set_time(p->timer, p->armed);
         (void)sd_event_source_set_enabled(p->timer, SD_EVENT_ONESHOT);

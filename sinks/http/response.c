@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// What an answer means. The status decides as soon as the head is complete; libcurl's error code only
-// when it never was. Dates are read strictly: a hint that is not exactly one of the three forms of
+// What an answer means. The status decides as soon as the head is complete; libcurl's error code
+// only when it never was. Dates are read strictly: a hint that is not one of the three forms of
 // RFC 9110 is ignored, since guessing could park an endpoint.
 
 #include "response.h"

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// What ping shows. libcurl hands over each piece as it was sent or received; pieces are collected raw,
-// at most TRANSFER_TRACE_MAX bytes, and masked as a whole at the end, so that a secret which arrives
-// in two pieces is found too. Masks are sought longest first, anywhere: a receiver that echoes its
-// request shows nothing either.
+// What ping shows. libcurl hands over each piece as it was sent or received; pieces are collected
+// raw, at most TRANSFER_TRACE_MAX bytes, and masked as a whole at the end, so that a secret which
+// arrives in two pieces is found too. Masks are sought longest first, anywhere: a receiver that
+// echoes its request shows nothing either.
 
 #include "trace.h"
 

@@ -6,6 +6,6 @@
 #include "transfer.h"
 
 void trace_start(Transfer *t); // libcurl reports what goes over the wire, decrypted
-// Appends `text`, with every secret of the target, and the values of Authorization and Cookie headers,
-// as ****. At most max bytes.
+// Appends `text`, with every secret of the target, and the values of Authorization and Cookie
+// headers, as ****.
 void trace_mask(const Target *target, Slice text, Buf *out);

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT
-// One attempt. What an endpoint sends is only counted: its head up to RESPONSE_HEAD_MAX, its body up
-// to response_limit, both within the timeout; nothing but a status, a Retry-After and a few words of
-// the head is kept. The class of the verdict is that of the status once a final head is complete,
-// whatever happens to the connection afterwards.
+// One attempt. What an endpoint sends is only counted: its head up to RESPONSE_HEAD_MAX, its body
+// up to response_limit, both within the timeout; nothing but a status, a Retry-After and a few
+// words of the head is kept. The class of the verdict is that of the status once a final head is
+// complete, whatever happens to the connection afterwards.
 //
 // libcurl repeats, by itself and once, a request whose reused connection turned out dead before a
 // byte came back; nothing is repeated here.
@@ -27,7 +27,7 @@ static curl_socket_t on_open(void *userdata, curlsocktype purpose, struct curl_s
 {
         Transfer *t = userdata;
 
-        // A refused address ends the attempt; libcurl would go on to the next, so that is refused too.
+        // A refused address ends the attempt; libcurl would try the next, so that is refused too.
         if (t->address_refused ||
                 !egress_allows(&t->target->egress, &address->addr, address->addrlen)) {
                 t->address_refused = true;

@@ -49,7 +49,7 @@ int transfer_init(Transfer *t, Pump *pump) _must_use_;
 void transfer_deinit(Transfer *t); // not running
 
 // Lays the request out and hands it to the pump. Returns 0 (the pump's done() follows, perhaps
-// before this returns), -EINVAL with a reason (the request itself is no good: it can never be sent) or
+// before this returns), -EINVAL with a reason (the request is no good and can never be sent) or
 // -ENOMEM.
 int transfer_begin(Transfer *t, Target *target, const MessageAttempt *a, Reason *reason) _must_use_;
 

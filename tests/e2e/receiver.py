@@ -9,6 +9,7 @@ Every request is recorded raw. It runs in a thread of its own; run as a program 
 
 import asyncio
 import datetime
+import gzip
 import socket
 import ssl
 import struct
@@ -16,6 +17,9 @@ import subprocess
 import threading
 import time
 import urllib.parse
+
+
+BOMB = gzip.compress(b"\0" * 20_000_000)
 
 
 class Request:
@@ -199,9 +203,7 @@ class Connection:
         await self.reply(r.query.get("status", "200 OK"), [], b"z" * int(r.query["bytes"]))
 
     async def do_gzip_bomb(self, r):
-        import gzip
-        body = gzip.compress(b"\0" * 50_000_000)
-        await self.reply("200 OK", ["Content-Encoding: gzip"], body)
+        await self.reply("200 OK", ["Content-Encoding: gzip"], BOMB)
 
     async def do_extra(self, r):
         """204 with a body."""

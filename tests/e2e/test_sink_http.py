@@ -23,7 +23,7 @@ PROGRAM = str(BUILD / "belfry-sink-http")
 KEY_A = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 KEY_B = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEY_C = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
-FAST = {"timeout": 1_000_000}
+FAST = {"timeout": 2_000_000}
 ID = "0123456789abcdef0123456789abcdef"
 
 
@@ -81,65 +81,66 @@ def post(hub, url, *args, options=FAST, **kw):
     return hub.post(add(hub, url, **options), *args, **kw)
 
 
-# What each ends as: path, class, status, and the most seconds it may take (timeout is 1 s).
+# What each ends as: path, class, status.
 MISBEHAVIOURS = [
-    ("ok", "delivered", 200, 0.5),
-    ("continue", "delivered", 200, 0.5),
-    ("trailers", "delivered", 200, 0.5),
-    ("rst-request", "network", 0, 0.5),
-    ("close", "network", 0, 0.5),
-    ("rst-head", "network", 0, 0.8),
-    ("silence", "timeout", 0, 1.5),
-    ("slow-head", "timeout", 0, 1.5),
-    ("endless-headers", "protocol", 0, 0.8),
-    ("huge-header", "protocol", 0, 0.8),
-    ("flood-1xx", "protocol", 0, 0.8),
-    ("only-1xx", "protocol", 0, 0.5),
-    ("early-close", "delivered", 200, 0.8),
-    ("early-refuse", "rejected", 413, 0.8),
-    ("http09", "protocol", 0, 0.5),
-    ("rst-body", "delivered", 200, 0.8),
-    ("rst-body?status=503", "server", 503, 0.8),
-    ("slow-body", "delivered", 200, 1.6),
-    ("slow-body?status=500", "server", 500, 1.5),
-    ("endless-body", "delivered", 200, 0.8),
-    ("endless-body?status=400", "rejected", 400, 0.8),
-    ("gzip-bomb", "delivered", 200, 0.8),
-    ("extra", "delivered", 204, 0.5),
-    ("status/300", "redirect", 300, 0.5),
-    ("status/301?location=http://169.254.169.254/", "redirect", 301, 0.5),
-    ("status/302?location=/status/302", "redirect", 302, 0.5),
-    ("status/307?location=file:///etc/passwd", "redirect", 307, 0.5),
-    ("status/400", "rejected", 400, 0.5),
-    ("status/401", "client", 401, 0.5),
-    ("status/403", "rejected", 403, 0.5),
-    ("status/404", "client", 404, 0.5),
-    ("status/407", "client", 407, 0.5),
-    ("status/408", "server", 408, 0.5),
-    ("status/409", "client", 409, 0.5),
-    ("status/410", "gone", 410, 0.5),
-    ("status/425", "throttled", 425, 0.5),
-    ("status/429", "throttled", 429, 0.5),
-    ("status/500", "server", 500, 0.5),
-    ("status/599", "server", 599, 0.5),
-    ("status/600", "protocol", 600, 0.5),
-    ("status/999", "protocol", 999, 0.5),
-    ("status/000", "protocol", 0, 0.5),
-    ("status/20", "protocol", 0, 0.5),
-    ("status/201", "delivered", 201, 0.5),
-    ("status/299", "delivered", 299, 0.5),
-    ("status/101?Upgrade=x&Connection=Upgrade", "protocol", 101, 0.5),
+    ("ok", "delivered", 200),
+    ("continue", "delivered", 200),
+    ("trailers", "delivered", 200),
+    ("rst-request", "network", 0),
+    ("close", "network", 0),
+    ("rst-head", "network", 0),
+    ("silence", "timeout", 0),
+    ("slow-head", "timeout", 0),
+    ("endless-headers", "protocol", 0),
+    ("huge-header", "protocol", 0),
+    ("flood-1xx", "protocol", 0),
+    ("only-1xx", "protocol", 0),
+    ("early-close", "delivered", 200),
+    ("early-refuse", "rejected", 413),
+    ("http09", "protocol", 0),
+    ("rst-body", "delivered", 200),
+    ("rst-body?status=503", "server", 503),
+    ("slow-body", "delivered", 200),
+    ("slow-body?status=500", "server", 500),
+    ("endless-body", "delivered", 200),
+    ("endless-body?status=400", "rejected", 400),
+    ("gzip-bomb", "delivered", 200),
+    ("extra", "delivered", 204),
+    ("status/300", "redirect", 300),
+    ("status/301?location=http://169.254.169.254/", "redirect", 301),
+    ("status/302?location=/status/302", "redirect", 302),
+    ("status/307?location=file:///etc/passwd", "redirect", 307),
+    ("status/400", "rejected", 400),
+    ("status/401", "client", 401),
+    ("status/403", "rejected", 403),
+    ("status/404", "client", 404),
+    ("status/407", "client", 407),
+    ("status/408", "server", 408),
+    ("status/409", "client", 409),
+    ("status/410", "gone", 410),
+    ("status/425", "throttled", 425),
+    ("status/429", "throttled", 429),
+    ("status/500", "server", 500),
+    ("status/599", "server", 599),
+    ("status/600", "protocol", 600),
+    ("status/999", "protocol", 999),
+    ("status/000", "protocol", 0),
+    ("status/20", "protocol", 0),
+    ("status/201", "delivered", 201),
+    ("status/299", "delivered", 299),
+    ("status/101?Upgrade=x&Connection=Upgrade", "protocol", 101),
 ]
 
 
-@pytest.mark.parametrize("path,cls,status,seconds", MISBEHAVIOURS)
-def test_misbehaviour(hub, receiver, path, cls, status, seconds):
+@pytest.mark.parametrize("path,cls,status", MISBEHAVIOURS)
+def test_misbehaviour(hub, receiver, path, cls, status):
     start = time.monotonic()
     v = post(hub, f"{receiver.url}/{path}", b'{"n": 1}')
     took = time.monotonic() - start
     assert (v.cls, v.status) == (cls, status), v
-    slow = 3 if "asan" in PROGRAM else 1
-    assert took < seconds * slow, took
+    # A timeout ends within its time; all else is known before.
+    low, high = (1.9, 4) if cls == "timeout" or path.startswith("slow-body?") else (0, 1.9)
+    assert low < took < high, took
     if cls == "delivered":
         assert v.detail == ""
     else:
@@ -320,7 +321,7 @@ def named_hub(tmp_path_factory):
                                        ("meta", "forbidden")])
 def test_names(named_hub, label, cls):
     v = post(named_hub, f"http://{label}.example/")
-    assert v.cls == cls and v.status == 0 and v.total_usec < 1_500_000, v
+    assert v.cls == cls and v.status == 0 and v.total_usec < 3_000_000, v
 
 
 def test_a_name_that_comes_back(named_hub, receiver):
