@@ -132,9 +132,17 @@ int check_in_child(const char *dir, Reason *reason)
                 return 1;
         case EXIT_UNABLE:
                 return reason_set(reason, -EIO, "cannot check the store: %s", text);
+        case EXIT_LMDB_ASSERTION:
+                (void)reason_set(reason, 0, "%sLMDB finds its own pages impossible", text);
+                return 1;
+        case 256 + SIGKILL: // somebody else's doing, as when memory is short; says nothing
+                return reason_set(reason, -EIO, "checking the store was killed");
         default:
+                if (status < 256)
+                        return reason_set(
+                                reason, -EIO, "checking the store ended with status %d", status);
                 (void)reason_set(
                         reason, 0, "%sreading it ended with signal %d", text, status - 256);
-                return status > 256 ? 1 : -EIO;
+                return 1;
         }
 }

@@ -52,7 +52,7 @@ static void env_assert(MDB_env *env, const char *text)
         (void)!write(STDERR_FILENO, say, sizeof(say) - 1);
         (void)!write(STDERR_FILENO, text, strlen(text));
         (void)!write(STDERR_FILENO, "\n", 1);
-        _exit(70);
+        _exit(EXIT_LMDB_ASSERTION);
 }
 
 int env_check_filesystem(const char *dir, Reason *reason)

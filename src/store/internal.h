@@ -15,6 +15,7 @@ enum {
         RULE_NAMES_MAX = 16384,
         DEFER_COST = 256, // bytes of an owed and a due row with a long detail, in pages 70 % full
         BOOT_ID_SIZE = 36,
+        EXIT_LMDB_ASSERTION = 70,
 };
 
 typedef struct Name {
