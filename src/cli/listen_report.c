@@ -16,6 +16,8 @@
 #include <stdlib.h>
 #include <sys/queue.h>
 #include <sys/stat.h>
+// Keys are SHA-256 already: any four bytes of one will do.
+#define HASH_FUNCTION(key, len, hash) memcpy(&(hash), (key), sizeof(hash))
 #define HASH_NONFATAL_OOM 1
 #include <uthash.h>
 

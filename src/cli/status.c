@@ -65,45 +65,54 @@ static void reason_line(const Context *c, const json_t *o)
         (void)printf("%s\n", colour_off(c, COLOUR_WARN));
 }
 
-// What it watches: the module's own statistics, or the paths of its options.
+// What it watches: the paths of its options, or the module's own account of itself, lists first (there
+// the paths are), then what is not zero.
+static void print_list(const json_t *list)
+{
+        size_t i;
+        json_t *v;
+        json_array_foreach((json_t *)list, i, v)
+        {
+                (void)printf("%s", i ? ", " : "");
+                print_escaped(slice_of(json_string_value(v) ? json_string_value(v) : "?"));
+        }
+}
+
+static bool is_worth_saying(const char *key, const json_t *v)
+{
+        if (strcmp(key, "events") == 0 || strcmp(key, "last_event") == 0)
+                return false; // stand in the line above
+        return json_is_true(v) || (json_is_integer(v) && json_integer_value(v) != 0) ||
+               (json_is_string(v) && *json_string_value(v));
+}
+
 static void print_watches(const json_t *w)
 {
-        const char *key;
+        const char *key, *between = "";
         json_t *v;
-        size_t i;
-        bool first = true;
         if (json_is_array(w)) {
-                json_array_foreach((json_t *)w, i, v)
-                {
-                        (void)printf("%s", i ? ", " : "");
-                        print_escaped(slice_of(json_string_value(v) ? json_string_value(v) : "?"));
-                }
+                print_list(w);
                 return;
         }
         json_object_foreach((json_t *)w, key, v)
         {
-                if (json_is_object(v) || json_is_array(v) || json_is_null(v))
+                if (!json_is_string(json_array_get(v, 0)))
                         continue;
-                (void)printf("%s%s ", first ? "" : ", ", key);
-                first = false;
-                if (json_is_string(v))
-                        print_escaped(slice_of(json_string_value(v)));
-                else if (json_is_integer(v))
-                        (void)printf("%lld", (long long)json_integer_value(v));
-                else if (json_is_real(v))
-                        (void)printf("%.3g", json_real_value(v));
-                else
-                        (void)printf("%s", json_is_true(v) ? "yes" : "no");
+                (void)printf("%s%s ", between, key);
+                print_list(v);
+                between = "; ";
         }
-        // Lists last: there the paths are.
         json_object_foreach((json_t *)w, key, v)
         {
-                if (!json_is_array(v) || json_array_size(v) == 0 ||
-                        !json_is_string(json_array_get(v, 0)))
+                if (!is_worth_saying(key, v))
                         continue;
-                (void)printf("%s%s ", first ? "" : "; ", key);
-                first = false;
-                print_watches(v);
+                (void)printf("%s%s", between, key);
+                between = ", ";
+                if (json_is_string(v)) {
+                        (void)putchar(' ');
+                        print_escaped(slice_of(json_string_value(v)));
+                } else if (json_is_integer(v))
+                        (void)printf(" %lld", (long long)json_integer_value(v));
         }
 }
 

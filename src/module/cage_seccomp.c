@@ -230,6 +230,7 @@ static const char *const calls_hub[] = {
         "rmdir",
         "sendfile",
         "sendfile64",
+        "setxattr", // the access list of the control socket
         "symlink",
         "symlinkat",
         "sync_file_range",
