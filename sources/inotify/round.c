@@ -363,6 +363,17 @@ static void collect_orphans(Watcher *w)
         free(todo.ids);
 }
 
+// Changed options may no longer cover it: then it leaves without an event.
+static void tell_one_gone(Watcher *w, Dir *d, Entry *e)
+{
+        bool silent =
+                w->taking_stock && !name_admitted(w, d, slice_mem(e->name, e->name_len), false);
+        d->flags |= silent ? DIR_SILENT : 0;
+        report_deleted(w, d, e, false);
+        if (silent)
+                d->flags &= ~(uint32_t)DIR_SILENT;
+}
+
 static bool tell_gone(Watcher *w, unsigned *budget)
 {
         Round *r = w->round;
@@ -375,7 +386,7 @@ static bool tell_gone(Watcher *w, unsigned *budget)
                 Entry *e = g->entry;
                 gone_drop(r, g);
                 if (d)
-                        report_deleted(w, d, e, false);
+                        tell_one_gone(w, d, e);
                 else
                         free(e);
         }

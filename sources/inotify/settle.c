@@ -15,7 +15,9 @@
 #include <unistd.h>
 
 enum {
-        PROBE_USEC = 3000,    // between O_CREAT and the writer's count there is a moment
+        PROBE_USEC = 3000,    // most writers have closed by then
+        EMPTY_USEC = 100000,  // between O_CREAT and the writer's count there is a moment, and
+                              // waking us may be what interrupts it
         IDLE_USEC = 5000000,  // open, but not written to
         FOUND_USEC = 1000000, // found by a scan: without change for that long
         RETRY_USEC = 10000,   // the directory's path is not what we think: a move is on its way
@@ -51,6 +53,19 @@ static int nobody_writes(int dir, const char *name)
         return r;
 }
 
+static void hash_abandon(Watcher *w, Pending *p)
+{
+        if (p->flags & PENDING_HASHING)
+                hash_stop(w);
+        p->flags &= ~(uint32_t)PENDING_HASHING;
+}
+
+static void drop(Watcher *w, Pending *p)
+{
+        hash_abandon(w, p);
+        pending_drop(&w->pendings, p);
+}
+
 void settle_event(Watcher *w, Dir *d, Slice name, uint32_t mask)
 {
         Pending *p = pending_get(&w->pendings, d->id, name);
@@ -58,7 +73,8 @@ void settle_event(Watcher *w, Dir *d, Slice name, uint32_t mask)
                 dir_mark_dirty(w, d);
                 return;
         }
-        bool fresh = p->due == UINT64_MAX && !(p->flags & PENDING_HASHING);
+        bool fresh = p->due == UINT64_MAX;
+        hash_abandon(w, p); // what was read may not be what is there
         if (fresh)
                 p->first = w->now;
         p->last = w->now;
@@ -92,13 +108,19 @@ void settle_move(Watcher *w, Dir *from, Slice old, Dir *to, Slice name)
                 return;
         uint32_t flags = p->flags & ~(uint32_t)(PENDING_PROBED | PENDING_GONE | PENDING_HASHING);
         uint64_t first = p->first;
-        pending_drop(&w->pendings, p);
+        drop(w, p);
         settle_event(w, to, name, flags & PENDING_READY ? IN_MOVED_TO : IN_MODIFY);
         p = pending_find(&w->pendings, to->id, name);
         if (p) {
                 p->flags |= flags & PENDING_NEW;
                 p->first = first;
         }
+}
+
+// New, empty and without a writer: its maker may be about to become one.
+static bool may_be_opening(const FileStat *s, bool known)
+{
+        return !known && s->size == 0 && wall_age(s->ctime_ns) < EMPTY_USEC;
 }
 
 // Microseconds this one must still wait; 0: tell it now.
@@ -115,6 +137,8 @@ static uint64_t still_waits(Watcher *w, Pending *p, int fd, const FileStat *s, b
         uint64_t limit = p->flags & PENDING_SCANNED ? FOUND_USEC : IDLE_USEC;
         if (!(p->flags & PENDING_PROBED)) {
                 int r = nobody_writes(fd, p->key.name);
+                if (r > 0 && may_be_opening(s, known))
+                        return EMPTY_USEC;
                 if (r > 0)
                         return 0;
                 p->flags |= PENDING_PROBED;
@@ -160,7 +184,8 @@ void settle_found(Watcher *w, Dir *d, int fd, Slice name, const FileStat *s)
         text[name.len] = 0;
         if (!wants_hash(w, d, name, s) &&
                 (age >= limit || (!w->settle_usec && !S_ISREG(s->mode)) ||
-                        (!w->settle_usec && age >= PROBE_USEC && nobody_writes(fd, text) > 0))) {
+                        (!w->settle_usec && age >= PROBE_USEC && !may_be_opening(s, false) &&
+                                nobody_writes(fd, text) > 0))) {
                 tell_file(w, d, name, s, NULL);
                 return;
         }
@@ -194,7 +219,7 @@ static void unreachable(Watcher *w, Pending *p, Dir *d, int error)
         else
                 roots_refresh_soon(w);
         dir_mark_dirty(w, d);
-        pending_drop(&w->pendings, p);
+        drop(w, p);
 }
 
 // The hash of what is being read came out: tell, unless the file changed meanwhile.
@@ -211,7 +236,7 @@ static bool hash_continue(Watcher *w, Pending *p, Dir *d, Slice name, const File
                 return true;
         }
         tell_file(w, d, name, s, r > 0 ? hash : NULL);
-        pending_drop(&w->pendings, p);
+        drop(w, p);
         return true;
 }
 
@@ -223,7 +248,7 @@ static bool settle_one(Watcher *w, Pending *p)
         Slice name = {p->key.name, p->name_len};
         Dir *d = tree_dir(&w->tree, p->key.dir);
         if (!d || d->root->state != ROOT_ARMED || d->flags & DIR_REMOVING) {
-                pending_drop(&w->pendings, p);
+                drop(w, p);
                 return true;
         }
         int r = dir_fd(w, d, &fd);
@@ -236,14 +261,14 @@ static bool settle_one(Watcher *w, Pending *p)
         if ((r == 0 && S_ISDIR(s.mode)) || (e && entry_is_dir(e))) {
                 char copy[256];
                 memcpy(copy, p->key.name, name.len);
-                pending_drop(&w->pendings, p);
+                drop(w, p);
                 dir_look(w, d, slice_mem(copy, name.len));
                 return true;
         }
         if (r < 0 || !name_admitted(w, d, name, false)) {
                 if (e)
                         report_deleted(w, d, e, true);
-                pending_drop(&w->pendings, p);
+                drop(w, p);
                 return true;
         }
         if (e && p->flags & PENDING_GONE && !file_id_equal(e->id, s.id)) {
@@ -258,7 +283,7 @@ static bool settle_one(Watcher *w, Pending *p)
         if (e && !entry_differs(e, &s) && !(p->flags & PENDING_HASHING)) {
                 if (p->flags & PENDING_READY ||
                         (e->ctime_ns == s.ctime_ns && !is_open_pending(p))) {
-                        pending_drop(&w->pendings, p);
+                        drop(w, p);
                         return true;
                 }
         }
@@ -269,12 +294,19 @@ static bool settle_one(Watcher *w, Pending *p)
                 pending_schedule(&w->pendings, p, w->now + wait);
                 return true;
         }
-        if (wants_hash(w, d, name, &s) && hash_start(w, fd, p->key.name) == 0) {
-                p->flags |= PENDING_HASHING;
-                return hash_continue(w, p, d, name, &s);
+        if (wants_hash(w, d, name, &s)) {
+                r = hash_start(w, fd, p->key.name);
+                if (r == -EBUSY) { // another file is being read
+                        pending_schedule(&w->pendings, p, w->now + RETRY_USEC);
+                        return true;
+                }
+                if (r == 0) {
+                        p->flags |= PENDING_HASHING;
+                        return hash_continue(w, p, d, name, &s);
+                }
         }
         tell_file(w, d, name, &s, NULL);
-        pending_drop(&w->pendings, p);
+        drop(w, p);
         return true;
 }
 

@@ -231,7 +231,9 @@ static void prune(Watcher *w)
                 for (uint32_t i = 0; i < d->entries.cap;) {
                         Entry *e = d->entries.slots[i];
                         Slice name = e ? slice_mem(e->name, e->name_len) : SLICE_NULL;
-                        if (!e || (!leaf && name_admitted(w, d, name, entry_is_dir(e)))) {
+                        // Files are left to the comparison, which drops them as silently.
+                        if (!e ||
+                                (!leaf && (!entry_is_dir(e) || name_admitted(w, d, name, true)))) {
                                 i++;
                         } else if (entry_is_dir(e)) {
                                 Dir *out = e->dir;
