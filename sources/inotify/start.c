@@ -325,6 +325,8 @@ int watcher_start(Source *source, const InotifyOptions *options, Slice position,
                 r = ignore_list_init(&w->include, options->include, reason);
         if (r >= 0)
                 r = ignore_list_init(&w->exclude, options->exclude, reason);
+        if (r == -EINVAL) // nothing but another configuration helps
+                source_fail(source, true, "%s", reason->text);
         if (r >= 0)
                 r = watch_init(w, reason);
         if (r >= 0)

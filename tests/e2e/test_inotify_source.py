@@ -205,6 +205,16 @@ def test_settle_duration(root):
         assert h.told() == [("file.created", "busy")]
 
 
+def test_settle_that_is_no_duration(root):
+    h = source(root, settle="soon")
+    h.start(wait=False)
+    end = time.monotonic() + 10
+    while h.failed is None and time.monotonic() < end:
+        h.pump()
+    assert 'expected "close" or a duration' in h.failed
+    h.process.wait(10)
+
+
 def test_settle_duration_is_capped(root):
     with source(root, settle="100ms") as h:
         start = time.monotonic()
