@@ -17,7 +17,7 @@ def as_man(text):
     """The few mdoc macros of docgen as man(7) ones, for pages written in those."""
     out, depth = [], 0
     for line in text.splitlines():
-        item = re.match(r'\.It (?:Cm|Sy|Va) "?([^"]+)"?(?: No = Ar "(.*)")?$', line)
+        item = re.match(r'\.It (?:Cm|Sy|Va) "?([^"]+)"?(?: No = Ar "(.*)"| Pq "?([^"]*)"?)?$', line)
         if line.startswith(".Bl"):
             depth += 1
             out += [".RS"] if depth > 1 else []
@@ -26,7 +26,8 @@ def as_man(text):
             out += [".RE"] if depth else [".PP"]
         elif item:
             value = (item.group(2) or "").replace('""', '"')
-            out += [".TP", f"\\fB{item.group(1)}\\fR" + (f" = \\fI{value}\\fR" if value else "")]
+            out += [".TP", f"\\fB{item.group(1)}\\fR" + (f" = \\fI{value}\\fR" if value else "")
+                    + (f" ({item.group(3)})" if item.group(3) else "")]
         else:
             out.append(line)
     return "\n".join(out) + "\n"
