@@ -1,10 +1,12 @@
 # SPDX-License-Identifier: MIT
 """The command against a running daemon."""
+import itertools
 import json
 import re
 import signal
 import socket
 import subprocess
+import threading
 
 from harness import BUILD, simple_config, wait_for
 
@@ -165,12 +167,20 @@ def test_tail(daemon, receiver, watched):
     assert [e["data"]["name"] for e in events] == names
     assert {e["id"] for e in events} == {r.id for r in receiver.wait(5)}
     s.close()
-    (watched / "last").write_text("x")
     seen = []
-    while "last" not in seen:
-        seen.append(json.loads(tail.stdout.readline())["data"]["name"])
+    reader = threading.Thread(target=lambda: [seen.append(json.loads(line)["data"]["name"]) for line in tail.stdout], daemon=True)
+    reader.start()
+    made = itertools.count()
+
+    def shown():  # the command says nothing before its first event: knock until it is there
+        (watched / f"more{next(made)}").write_text("x")
+        return tail.poll() is not None or any(name.startswith("more") for name in list(seen))
+
+    wait_for(shown, "an event in the output of tail")
     tail.terminate()
     tail.wait(20)
+    reader.join(20)
+    assert any(name.startswith("more") for name in seen)
 
 
 def test_reload_and_check(daemon, receiver, watched):
