@@ -13,7 +13,7 @@ import pytest
 
 from harness import BUILD, simple_config, wait_for
 
-KILLS = int(os.environ.get("BELFRY_KILLS", "1000" if os.environ.get("BELFRY_LONG") else "60"))
+KILLS = int(os.environ.get("BELFRY_KILLS", "1000" if os.environ.get("BELFRY_LONG") else "100"))
 IN_FLIGHT = 64
 
 
