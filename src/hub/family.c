@@ -6,6 +6,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "build_id.h"
 #include "hub/spawn.h"
 #include <signal.h>
 #include <sys/epoll.h>

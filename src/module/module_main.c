@@ -10,6 +10,7 @@
 #include "module/module_main.h"
 
 #include "base/limits.h"
+#include "build_id.h"
 #include "module/module_usage.h"
 
 #include <errno.h>

@@ -6,6 +6,7 @@
 #include "module/module_usage.h"
 
 #include "base/cleanup.h"
+#include "build_id.h"
 
 #include <errno.h>
 #include <stdlib.h>

@@ -8,6 +8,7 @@
 #include "module/sink.h"
 
 #include "base/limits.h"
+#include "build_id.h"
 #include "module/module_main.h"
 
 #include <errno.h>

@@ -11,6 +11,7 @@
 #include "base/clock.h"
 #include "base/digest.h"
 #include "base/limits.h"
+#include "build_id.h"
 #include "module/module_main.h"
 
 #include <assert.h>

@@ -2,6 +2,7 @@
 // A module that is nothing but its description. As belfry-source-test and belfry-sink-test it
 // describes one option of each kind; under other names it misbehaves as the name says.
 #include "base/cleanup.h"
+#include "build_id.h"
 #include "config/describe.h"
 #include <string.h>
 

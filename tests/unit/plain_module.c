@@ -4,6 +4,8 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "build_id.h"
+
 #define HEAD(kind)                                                                               \
         "{\"describe\":1,\"kind\":\"" kind "\",\"name\":\"plain\",\"version\":\"" BELFRY_VERSION \
         "\",\"build\":\"" BELFRY_BUILD "\",\"options\":["

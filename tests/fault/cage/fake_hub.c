@@ -3,6 +3,8 @@
 
 #include "fake_hub.h"
 
+#include "build_id.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
