@@ -72,6 +72,7 @@ void message_put_start(Buf *b, const MessageStart *m)
         wire_put_bytes(b, m->has_position ? m->position : SLICE_NULL);
         wire_put_bytes(b, m->credentials_dir);
         wire_put_bytes(b, m->hostname);
+        wire_put_u8(b, m->for_command);
 }
 
 int message_get_start(Slice p, MessageStart *ret)
@@ -84,8 +85,47 @@ int message_get_start(Slice p, MessageStart *ret)
         m.position = wire_bytes(&r);
         m.credentials_dir = wire_bytes(&r);
         m.hostname = wire_bytes(&r);
+        m.for_command = get_bool(&r);
         if (!m.has_position && m.position.len > 0)
                 return -EBADMSG;
+        int e = finish(&r);
+        if (e == 0)
+                *ret = m;
+        return e;
+}
+
+void message_put_command(Buf *b, const MessageCommand *m)
+{
+        wire_put_u64(b, m->ticket);
+        wire_put_bytes(b, m->verb);
+        wire_put_bytes(b, m->arguments);
+}
+
+int message_get_command(Slice p, MessageCommand *ret)
+{
+        WireReader r = wire_reader(p);
+        MessageCommand m = {.ticket = wire_u64(&r)};
+        m.verb = wire_bytes(&r);
+        m.arguments = wire_bytes(&r);
+        int e = finish(&r);
+        if (e == 0)
+                *ret = m;
+        return e;
+}
+
+void message_put_answer(Buf *b, const MessageAnswer *m)
+{
+        wire_put_u64(b, m->ticket);
+        wire_put_u8(b, m->last);
+        wire_put_bytes(b, m->piece);
+}
+
+int message_get_answer(Slice p, MessageAnswer *ret)
+{
+        WireReader r = wire_reader(p);
+        MessageAnswer m = {.ticket = wire_u64(&r)};
+        m.last = get_bool(&r);
+        m.piece = wire_bytes(&r);
         int e = finish(&r);
         if (e == 0)
                 *ret = m;

@@ -8,7 +8,7 @@
 #include "base/wire.h"
 #include "link/link.h"
 
-#define LINK_PROTOCOL 1u
+#define LINK_PROTOCOL 2u
 
 typedef enum MessageType {
         // both ways
@@ -24,10 +24,12 @@ typedef enum MessageType {
         MESSAGE_DURABLE,    // u64 batch: this and all before are committed
         MESSAGE_PAUSE,
         MESSAGE_RESUME,
+        MESSAGE_COMMAND,    // MessageCommand: an operator's (belfry source doctor NAME)
         // source -> hub
         MESSAGE_EVENTS = 48, // MessageEvents
         MESSAGE_STATE_GET,   // bytes from (exclusive; empty = first), u32 max bytes
         MESSAGE_DEGRADED,    // bytes reason ("" = well again): running, but something is missing
+        MESSAGE_ANSWER,      // MessageAnswer: a piece of the answer to COMMAND
         // hub -> sink
         MESSAGE_ENDPOINT = 64, // MessageEndpoint
         MESSAGE_FORGET,        // u32 endpoint: all generations, once their attempts have ended
@@ -48,7 +50,20 @@ typedef struct MessageStart {
         bool has_position;
         Slice credentials_dir; // "" when the service has none
         Slice hostname;
+        bool for_command; // source: born to run one command; it makes no events
 } MessageStart;
+
+typedef struct MessageCommand {
+        uint64_t ticket;
+        Slice verb;      // one of the module's commands
+        Slice arguments; // JSON object
+} MessageCommand;
+
+typedef struct MessageAnswer {
+        uint64_t ticket;
+        bool last;
+        Slice piece; // JSON object, at most LIMIT_STATS
+} MessageAnswer;
 
 typedef struct MessageLog {
         uint8_t level; // LOG_ERR ..
@@ -94,6 +109,10 @@ void message_put_hello(Buf *b, Slice build, Slice module);
 int message_get_hello(Slice p, uint32_t *ret_protocol, Slice *ret_build, Slice *ret_module) _must_use_;
 void message_put_start(Buf *b, const MessageStart *m);
 int message_get_start(Slice p, MessageStart *ret) _must_use_;
+void message_put_command(Buf *b, const MessageCommand *m);
+int message_get_command(Slice p, MessageCommand *ret) _must_use_;
+void message_put_answer(Buf *b, const MessageAnswer *m);
+int message_get_answer(Slice p, MessageAnswer *ret) _must_use_;
 void message_put_log(Buf *b, const MessageLog *m);
 int message_get_log(Slice p, MessageLog *ret) _must_use_;
 void message_put_failed(Buf *b, const MessageFailed *m);

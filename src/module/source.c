@@ -34,7 +34,7 @@ struct Source {
         const SourceModule *table;
         void *instance, *options;
         char *hostname, *credentials_dir;
-        bool started, stopping, stopped;
+        bool started, stopping, stopped, for_command;
 
         uint64_t credit, max_event;
         uint64_t outstanding;        // bytes of what sent[] holds
@@ -65,7 +65,7 @@ static bool source_has_credit(const Source *s)
 
 bool source_may_send(const Source *s)
 {
-        return s->started && !s->stopped && !s->paused && source_has_credit(s);
+        return s->started && !s->stopped && !s->paused && !s->for_command && source_has_credit(s);
 }
 
 size_t source_batch_bytes(const Source *s)
@@ -266,6 +266,7 @@ static int source_keep_start(Source *s, const MessageStart *m)
 {
         s->credit = m->credit;
         s->max_event = m->max_event;
+        s->for_command = m->for_command;
         s->hostname = strndup(m->hostname.data ? m->hostname.data : "", m->hostname.len);
         if (m->credentials_dir.len > 0)
                 s->credentials_dir = strndup(m->credentials_dir.data, m->credentials_dir.len);
@@ -308,6 +309,33 @@ static int source_start(Source *s, Slice payload)
         return 0;
 }
 
+static const SourceCommand *source_verb(const Source *s, Slice verb)
+{
+        for (size_t i = 0; i < s->table->n_commands; i++)
+                if (slice_eq_str(verb, s->table->commands[i].verb))
+                        return &s->table->commands[i];
+        return NULL;
+}
+
+// The hub asks only for verbs of the table.
+static int source_command(Source *s, Slice payload)
+{
+        MessageCommand m;
+
+        int r = message_get_command(payload, &m);
+        if (r < 0)
+                return r;
+        const SourceCommand *command = source_verb(s, m.verb);
+        json_t *arguments =
+                json_loadb(m.arguments.data, m.arguments.len, JSON_REJECT_DUPLICATES, NULL);
+        if (command && json_is_object(arguments))
+                s->table->command(s->instance, m.ticket, command->verb, arguments);
+        else
+                r = -EBADMSG;
+        json_decref(arguments);
+        return r;
+}
+
 static int source_frame(void *owner, uint16_t type, Slice payload)
 {
         Source *s = owner;
@@ -332,6 +360,8 @@ static int source_frame(void *owner, uint16_t type, Slice payload)
                 return source_durable(s, payload);
         case MESSAGE_STATE:
                 return source_state_rows(s, payload);
+        case MESSAGE_COMMAND:
+                return source_command(s, payload);
         case MESSAGE_PAUSE:
                 if (!s->paused && s->table->pause)
                         s->table->pause(s->instance);
@@ -449,6 +479,22 @@ void source_fail(Source *s, bool config, const char *format, ...)
         (void)vsnprintf(text, sizeof text, format, ap);
         va_end(ap);
         module_fail(&s->module, config ? FAILURE_CONFIG : FAILURE_WORLD, "%s", text);
+}
+
+bool source_for_command(const Source *s)
+{
+        return s->for_command;
+}
+
+void source_answer(Source *s, uint64_t ticket, bool last, const json_t *piece)
+{
+        _cleanup_(freep) char *text = json_dumps(piece, JSON_COMPACT);
+        MessageAnswer m = {.ticket = ticket, .last = last, .piece = slice_of(text ? text : "{}")};
+
+        if (m.piece.len > LIMIT_STATS)
+                m.piece = slice_of("{\"ok\":false,\"text\":\"the answer is too large\"}");
+        message_put_answer(link_begin(s->module.link, MESSAGE_ANSWER), &m);
+        module_end_frame(&s->module);
 }
 
 void source_stopped(Source *s)

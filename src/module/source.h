@@ -24,6 +24,14 @@ typedef struct SourceEvent {
         Slice data;         // one JSON object
 } SourceEvent;
 
+// What an operator may ask of a source: belfry source VERB NAME [ARGUMENT].
+typedef struct SourceCommand {
+        const char *verb;     // "doctor"
+        const char *argument; // as usage shows it: "[TABLE]"; NULL = none
+        const char *prose;    // one sentence for the help and the manual
+        bool after_removal;   // also for a source that left the configuration, with its last options
+} SourceCommand;
+
 typedef struct SourceModule {
         const char *name, *summary;
         const Option *options;
@@ -31,6 +39,8 @@ typedef struct SourceModule {
         const EventType *types;
         size_t n_types;
         bool needs_network; // its cage lets it create INET sockets
+        const SourceCommand *commands; // may be NULL
+        size_t n_commands;
 
         // Begin. position is absent (data NULL) the first time. *ret_instance is handed to the rest.
         // A negative return ends the process as source_fail() does, with the reason.
@@ -41,6 +51,9 @@ typedef struct SourceModule {
         void (*durable)(void *instance, uint64_t batch); // this batch and all before; may be NULL
         void (*pause)(void *instance);  // back-pressure: stop producing (go on draining the kernel)
         void (*resume)(void *instance); // also called when credit is there again
+        // A verb of `commands`; arguments is an object ({"argument": "..."} when one was given). It is
+        // answered by source_answer(), now or later, in one piece or several. Commands may overlap.
+        void (*command)(void *instance, uint64_t ticket, const char *verb, const json_t *arguments);
         void (*stop)(void *instance);   // last chance to commit what is ready; then source_stopped()
         void (*free)(void *instance);
 } SourceModule;
@@ -51,6 +64,13 @@ sd_event *source_loop(Source *s);
 const char *source_name(const Source *s);     // the instance
 const char *source_hostname(const Source *s);
 const char *source_credentials_dir(const Source *s); // NULL when there is none
+
+// Born to run one command (its usual process is down, or it left the configuration): start() must
+// succeed without touching the world, no event is made, the hub stops the process after the answer.
+bool source_for_command(const Source *s);
+// A piece of the answer to a command. People see "text" (lines), --json sees the whole object; the
+// last one has "ok": a false one makes the command fail with its text.
+void source_answer(Source *s, uint64_t ticket, bool last, const json_t *piece);
 
 // May events be produced now? False while paused or without credit; resume() says when again.
 bool source_may_send(const Source *s);

@@ -115,9 +115,9 @@ class FakeHub:
         child.close()
         os.close(cage)
         os.close(family)
-        self.send(HELLO, struct.pack("<I", 1) + pack_bytes(self.build) + pack_bytes(""))
+        self.send(HELLO, struct.pack("<I", 2) + pack_bytes(self.build) + pack_bytes(""))
         self.send(START, struct.pack("<QQ", slots, 1 << 20) + pack_bytes("{}") + b"\0" + pack_bytes("") +
-                  pack_bytes(credentials_dir) + pack_bytes("host"))
+                  pack_bytes(credentials_dir) + pack_bytes("host") + b"\0")
         self.wait(lambda: self.ready, 20)
 
     def __enter__(self):

@@ -118,11 +118,11 @@ class SourceHub:
         child.close()
         os.close(cage)
         os.close(family)
-        self.send(HELLO, struct.pack("<I", 1) + pack_bytes(self.build) + pack_bytes(""))
+        self.send(HELLO, struct.pack("<I", 2) + pack_bytes(self.build) + pack_bytes(""))
         values = {k: v for k, v in self.options.items() if v is not None}
         self.send(START, struct.pack("<QQ", CREDIT, 1 << 20) + pack_bytes(json.dumps(values)) +
                   struct.pack("<B", self.position is not None) + pack_bytes(self.position or b"") +
-                  pack_bytes("") + pack_bytes("host"))
+                  pack_bytes("") + pack_bytes("host") + b"\0")
         if wait:
             self.wait(lambda: self.ready, 60)
         return self

@@ -27,6 +27,8 @@ static bool hello(Slice p, Buf *b)
                 return true;                       \
         }
 ROUND_TRIP(start, MessageStart)
+ROUND_TRIP(command, MessageCommand)
+ROUND_TRIP(answer, MessageAnswer)
 ROUND_TRIP(log, MessageLog)
 ROUND_TRIP(failed, MessageFailed)
 ROUND_TRIP(endpoint, MessageEndpoint)
@@ -132,6 +134,8 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
                 u64,
                 u32,
                 bytes,
+                command,
+                answer,
         };
         if (size == 0)
                 return 0;

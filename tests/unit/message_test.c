@@ -35,7 +35,8 @@ static void put_start(Buf *b)
                                      .position = S("pos"),
                                      .has_position = true,
                                      .credentials_dir = S("/run/c"),
-                                     .hostname = S("host")});
+                                     .hostname = S("host"),
+                                     .for_command = true});
 }
 
 static int get_start(Slice p)
@@ -44,11 +45,45 @@ static int get_start(Slice p)
         int r = message_get_start(p, &m);
         if (r < 0)
                 return r;
-        assert_true(m.credit == 1 && m.max_event == UINT64_MAX && m.has_position);
+        assert_true(m.credit == 1 && m.max_event == UINT64_MAX && m.has_position && m.for_command);
         assert_slice(m.options, "{}");
         assert_slice(m.position, "pos");
         assert_slice(m.credentials_dir, "/run/c");
         assert_slice(m.hostname, "host");
+        return 0;
+}
+
+static void put_command(Buf *b)
+{
+        message_put_command(
+                b, &(MessageCommand){.ticket = 9, .verb = S("doctor"), .arguments = S("{}")});
+}
+
+static int get_command(Slice p)
+{
+        MessageCommand m;
+        int r = message_get_command(p, &m);
+        if (r < 0)
+                return r;
+        assert_true(m.ticket == 9);
+        assert_slice(m.verb, "doctor");
+        assert_slice(m.arguments, "{}");
+        return 0;
+}
+
+static void put_answer(Buf *b)
+{
+        message_put_answer(b, &(MessageAnswer){.ticket = 9, .last = true, .piece = S("{}")});
+}
+
+static int get_answer(Slice p)
+{
+        MessageAnswer m;
+        int r = message_get_answer(p, &m);
+        if (r < 0)
+                return r;
+        assert_true(m.ticket == 9 && m.last);
+        assert_slice(m.piece, "{}");
         return 0;
 }
 
@@ -307,6 +342,8 @@ static const Case cases[] = {
         {"endpoint_state", put_endpoint_state, get_endpoint_state},
         {"attempt", put_attempt, get_attempt},
         {"verdict", put_verdict, get_verdict},
+        {"command", put_command, get_command},
+        {"answer", put_answer, get_answer},
 };
 
 static void test_round_trip_and_every_cut(void **state)
