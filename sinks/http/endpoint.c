@@ -208,27 +208,30 @@ static int query_append(Target *t, const char *name, const char *value, bool sec
         return r;
 }
 
-static int url_check(Target *t, Reason *reason)
+int url_check(CURLU *url, const char *text, bool private_url, Reason *reason)
 {
         char *scheme = NULL, *host = NULL, *user = NULL, *fragment = NULL;
+        CURLUcode c = curl_url_set(url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME);
         int r = 0;
 
-        (void)curl_url_get(t->url, CURLUPART_SCHEME, &scheme, 0);
-        (void)curl_url_get(t->url, CURLUPART_HOST, &host, 0);
-        (void)curl_url_get(t->url, CURLUPART_USER, &user, 0);
-        (void)curl_url_get(t->url, CURLUPART_FRAGMENT, &fragment, 0);
+        if (c == CURLUE_OUT_OF_MEMORY)
+                return -ENOMEM;
+        if (c != CURLUE_OK)
+                return reason_set(reason, -EINVAL, "%s", curl_url_strerror(c));
+        (void)curl_url_get(url, CURLUPART_SCHEME, &scheme, 0);
+        (void)curl_url_get(url, CURLUPART_HOST, &host, 0);
+        (void)curl_url_get(url, CURLUPART_USER, &user, 0);
+        (void)curl_url_get(url, CURLUPART_FRAGMENT, &fragment, 0);
         if (!scheme || (strcmp(scheme, "http") != 0 && strcmp(scheme, "https") != 0))
-                r = reason_set(reason, -EINVAL, "url: must begin with http:// or https://");
+                r = reason_set(reason, -EINVAL, "must begin with http:// or https://");
         else if (!host || !*host)
-                r = reason_set(reason, -EINVAL, "url: names no host");
+                r = reason_set(reason, -EINVAL, "names no host");
         else if (fragment)
-                r = reason_set(
-                        reason, -EINVAL, "url: a fragment (#...) is never sent; leave it out");
-        else if (user && !t->private_url)
+                r = reason_set(reason, -EINVAL, "a fragment (#...) is never sent; leave it out");
+        else if (user && !private_url)
                 r = reason_set(reason, -EINVAL,
-                        "url: a name and password do not belong into the configuration; put the "
-                        "whole URL "
-                        "behind a reference (url = \"credential:NAME\")");
+                        "a name and password do not belong into the configuration; put the whole "
+                        "URL behind a reference (url = \"credential:NAME\")");
         curl_free(scheme);
         curl_free(host);
         if (user)
@@ -268,15 +271,9 @@ static int url_prepare(Target *t, const HttpOptions *o, const char *credentials_
         if (r < 0)
                 return reason_prefix(reason, r, "url");
         t->url = curl_url();
-        if (!t->url)
-                r = -ENOMEM;
-        else {
-                CURLUcode c = curl_url_set(t->url, CURLUPART_URL, text, CURLU_NON_SUPPORT_SCHEME);
-                if (c != CURLUE_OK)
-                        r = reason_set(reason, -EINVAL, "url: %s", curl_url_strerror(c));
-        }
-        if (r == 0)
-                r = url_check(t, reason);
+        r = t->url ? url_check(t->url, text, t->private_url, reason) : -ENOMEM;
+        if (r == -EINVAL)
+                (void)reason_prefix(reason, r, "url");
         if (r == 0 && t->private_url)
                 r = url_mask(t);
         bool tls = strncasecmp(text, "https:", 6) == 0;

@@ -48,6 +48,9 @@ int target_new(
 // A number that changes when a file behind a reference was replaced or rewritten.
 uint64_t target_files_stamp(const HttpOptions *o);
 
+// Parses the text into `url` and looks whether it can be an endpoint. -EINVAL: the reason says why not.
+int url_check(CURLU *url, const char *text, bool private_url, Reason *reason) _must_use_;
+
 // The header names an endpoint or a rule may not set.
 bool header_is_reserved(Slice name);
 bool header_name_is_token(Slice name);

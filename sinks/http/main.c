@@ -406,6 +406,7 @@ static const SinkModule http_module = {
         .summary = "Posts events to an HTTP or HTTPS endpoint as webhooks.",
         .options = http_options,
         .options_size = sizeof(HttpOptions),
+        .check = http_check,
         .start = http_start,
         .endpoint = http_endpoint,
         .forget = http_forget,

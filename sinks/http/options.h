@@ -21,3 +21,4 @@ typedef struct HttpOptions {
 
 extern const Option http_options[];
 extern const size_t n_http_options;
+void http_check(const void *options, OptionFaults *f);

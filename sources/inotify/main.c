@@ -49,6 +49,7 @@ int main(int argc, char **argv)
                 .options_size = sizeof(InotifyOptions),
                 .types = inotify_types,
                 .n_types = n_inotify_types,
+                .check = inotify_check,
                 .start = inotify_start,
                 .state = inotify_state,
                 .state_end = inotify_state_end,

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: MIT
-// The option table of the inotify source. Its prose is the manual's option list.
+// The option table of the inotify source, and what it cannot judge. Its prose is the manual's
+// option list.
 #include "options.h"
+
+#include "ignore.h"
 
 #include "base/clock.h"
 #include "base/text.h"
@@ -129,7 +132,7 @@ const Option inotify_options[] = {
 };
 const size_t n_inotify_options = sizeof inotify_options / sizeof *inotify_options;
 
-int inotify_settle_parse(const char *text, uint64_t *ret_usec, Reason *reason)
+int inotify_settle_parse(const char *text, uint64_t *ret_usec)
 {
         uint64_t usec;
         if (!text || strcmp(text, "close") == 0) {
@@ -138,10 +141,31 @@ int inotify_settle_parse(const char *text, uint64_t *ret_usec, Reason *reason)
         }
         if (text_parse_duration(slice_of(text), USEC_PER_SEC, &usec) < 0 || usec < USEC_PER_MSEC ||
                 usec > 3600 * USEC_PER_SEC)
-                return reason_set(reason, -EINVAL,
-                        "settle = \"%s\": expected \"close\" or a duration from 1ms to 1h, as "
-                        "\"2s\"",
-                        text);
+                return -EINVAL;
         *ret_usec = usec;
         return 0;
+}
+
+static void check_patterns(char *const *patterns, const char *option, OptionFaults *f)
+{
+        char path[32];
+        for (size_t i = 0; patterns && patterns[i]; i++) {
+                (void)snprintf(path, sizeof path, "%s[%zu]", option, i);
+                if (strlen(patterns[i]) > IGNORE_PATTERN_MAX)
+                        option_fault(
+                                f, path, "the pattern is longer than %d bytes", IGNORE_PATTERN_MAX);
+        }
+}
+
+void inotify_check(const void *options, OptionFaults *f)
+{
+        const InotifyOptions *o = options;
+        uint64_t usec;
+        if (inotify_settle_parse(o->settle, &usec) < 0)
+                option_fault(f, "settle",
+                        "expected \"close\" or a duration from 1ms to 1h such as \"2s\", not "
+                        "\"%.40s\"",
+                        o->settle);
+        check_patterns(o->include, "include", f);
+        check_patterns(o->exclude, "exclude", f);
 }

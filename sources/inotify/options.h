@@ -23,5 +23,6 @@ extern const size_t n_inotify_options;
 extern const EventType inotify_types[];
 extern const size_t n_inotify_types;
 
-// The settle option in microseconds; 0 = until closed. -EINVAL with a reason.
-int inotify_settle_parse(const char *text, uint64_t *ret_usec, Reason *reason) _must_use_;
+// The settle option in microseconds; 0 = until closed. -EINVAL.
+int inotify_settle_parse(const char *text, uint64_t *ret_usec) _must_use_;
+void inotify_check(const void *options, OptionFaults *f);

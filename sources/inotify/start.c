@@ -320,7 +320,7 @@ int watcher_start(Source *source, const InotifyOptions *options, Slice position,
         w->refresh_due = w->poll_due = UINT64_MAX;
         w->path = w->old_path = w->json = w->row = w->key = w->scratch = BUF_INIT(PATH_BYTES);
         w->json.max = LIMIT_EVENT_MAX;
-        int r = inotify_settle_parse(options->settle, &w->settle_usec, reason);
+        int r = inotify_settle_parse(options->settle, &w->settle_usec);
         if (r >= 0)
                 r = ignore_list_init(&w->include, options->include, reason);
         if (r >= 0)

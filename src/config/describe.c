@@ -98,5 +98,7 @@ json_t *module_describe(const ModuleDescription *d)
         for (size_t i = 0; i < d->n_types; i++)
                 append(&types, describe_type(&d->types[i]));
         put(&o, "types", types);
+        if (d->checks)
+                put(&o, "check", json_true());
         return o;
 }

@@ -4,6 +4,7 @@
 // foreign modules alike.
 #pragma once
 
+#include "base/buf.h"
 #include "config/option.h"
 #include "event/schema.h"
 
@@ -19,6 +20,7 @@ typedef struct ModuleDescription {
         size_t n_options;
         const EventType *types; // sources
         size_t n_types;
+        bool checks; // PROGRAM --check judges values that the table cannot
 } ModuleDescription;
 
 json_t *module_describe(const ModuleDescription *d); // new reference
@@ -29,5 +31,9 @@ ModuleDescription *module_description_free(ModuleDescription *d);
 // The program of a module: beside belfryd's own executable first, then /usr/libexec/belfry. Opened
 // O_PATH|O_CLOEXEC once, executed through the descriptor.
 int module_program_open(const char *self_dir, ModuleKind kind, const char *name, char **ret_path) _must_use_;
-// Runs it with --describe (2 s, LIMIT_DESCRIBE bytes, empty environment) and parses the answer.
+// Runs it with one argument: in_fd (-1: nothing) is its input, what it prints is put into `answer`;
+// 2 s, the limit of `answer`, an empty environment, and it must end well.
+int module_program_run(int program_fd, const char *path, const char *argument, int in_fd, Buf *answer,
+                       Reason *reason) _must_use_;
+// --describe, at most LIMIT_DESCRIBE bytes, parsed.
 int module_program_describe(int program_fd, const char *path, ModuleDescription **ret, Reason *reason) _must_use_;

@@ -191,6 +191,7 @@ static int parse_head(Owned *o, Reason *reason)
         if (r < 0)
                 return reason_set(reason, r, "it does not describe itself well");
         d->kind = strcmp(kind, "source") == 0 ? MODULE_SOURCE : MODULE_SINK;
+        d->checks = json_is_true(json_object_get(o->json, "check"));
         return 0;
 }
 

@@ -106,6 +106,7 @@ static void add_source(Loader *l, Reader *r, const ScanNode *n)
 {
         Config *c = l->config;
         ConfigSource *s = &c->sources[c->n_sources];
+        unsigned errors = l->d->n_errors;
         s->place = scan_name_place(r->scan, n);
         s->name = strndup(n->name.data, n->name.len);
         s->options = json_object();
@@ -116,6 +117,7 @@ static void add_source(Loader *l, Reader *r, const ScanNode *n)
         }
         if (loader_new_name(l, r, "sources", n, s->place, s->name))
                 s->module = read_instance(l, r, n, MODULE_SOURCE, s->options);
+        l->good_sources[s - c->sources] = r->error == 0 && l->d->n_errors == errors;
 }
 
 // schedule and base exclude each other; cap and attempts go with base.
@@ -169,6 +171,7 @@ static void add_sink(Loader *l, Reader *r, const ScanNode *n)
                 r->error = e;
         else if (e < 0)
                 reader_fault(r, SEVERITY_ERROR, s->place, n, NULL, NULL, "%s", reason.text);
+        l->good_sinks[s - c->sinks] = e == 0;
 }
 
 static size_t count(const Loader *l, const char *section)
@@ -213,6 +216,7 @@ void load_sources(Loader *l)
         if (!c->modules || !c->sources)
                 l->error = -ENOMEM;
         each(l, "sources", LIMIT_SOURCES, add_source);
+        load_judgements(l, MODULE_SOURCE);
 }
 
 void load_sinks(Loader *l)
@@ -223,4 +227,5 @@ void load_sinks(Loader *l)
         if (!c->sinks)
                 l->error = -ENOMEM;
         each(l, "sinks", LIMIT_SINKS, add_sink);
+        load_judgements(l, MODULE_SINK);
 }

@@ -1,9 +1,11 @@
 // SPDX-License-Identifier: MIT
 // One loading of a configuration, shared by the files that do its parts (internal to src/config):
 // load.c reads files, sections.c the tables, modules.c descriptions, endpoints.c sources and sinks,
+// judgements.c what their modules find in them,
 // rules.c rules, cross.c what concerns several of them.
 #pragma once
 
+#include "base/limits.h"
 #include "config/value.h"
 
 typedef struct ConfigFile {
@@ -18,6 +20,7 @@ typedef struct Loader {
         const char *module_dir;
         ConfigFile *files;
         size_t n_files;
+        bool good_sources[LIMIT_SOURCES], good_sinks[LIMIT_SINKS]; // by index: no fault by the table
         bool incomplete; // a file is missing from view: nothing is said about unknown names
         int error;       // -ENOMEM, sticky
 } Loader;
@@ -45,6 +48,9 @@ bool loader_new_name(Loader *l, Reader *r, const char *section, const ScanNode *
 
 // The module's description, loaded at its first mention; NULL: said in d, or l->error.
 const ConfigModule *load_module(Loader *l, Reader *r, ModuleKind kind, const ScanNode *n);
+
+// Modules that judge values beyond their table are asked about their good instances of a kind.
+void load_judgements(Loader *l, ModuleKind kind);
 
 // Templates: a setting, or a JSON file (name as given in setting n, relative to its file).
 int template_from_setting(Reader *r, const ScanNode *n, ConfigTemplate *ret) _must_use_;

@@ -92,5 +92,14 @@ int option_secret_read(const char *reference, const char *credentials_dir, char 
                        Reason *reason) _must_use_;
 void option_secret_wipe(char *secret, size_t len); // explicit_bzero and free; NULL is fine
 
+// What a module finds wrong with values that its table let pass, because only it can judge them: an
+// expression of its own, options that exclude each other. `option` is the path within the instance
+// as a user writes it, "settle" or "tables[2].where"; the message says what was expected. With
+// option_fault_at() the fault is at this byte of the value, a string. Never fails: what does not
+// fit into memory makes the whole check fail.
+typedef struct OptionFaults OptionFaults;
+void option_fault(OptionFaults *f, const char *option, const char *format, ...) _printf_(3, 4);
+void option_fault_at(OptionFaults *f, const char *option, size_t at, const char *format, ...) _printf_(4, 5);
+
 // Do two canonical values differ in any row carrying (any of) `flags`, or lacking it when invert?
 bool option_differs(const Option *rows, size_t n, const json_t *a, const json_t *b, unsigned flags, bool invert);

@@ -44,4 +44,9 @@ int option_check_header_name(const char *name, Reason *reason) _must_use_;
 int option_check_rows(const Option *rows, size_t n, unsigned depth, Reason *reason) _must_use_;
 enum { OPTION_ROWS_MAX = 256, OPTION_GROUP_DEPTH = 4 };
 
+// The faults one check() found: a list of {option, message, at (or none)}; NULL when memory ran out.
+struct OptionFaults {
+        json_t *list;
+};
+
 const Option *option_find(const Option *rows, size_t n, const char *name);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// Finding a module's program and asking it for its description. The descriptor that was opened is
-// the one executed, so that an upgrade in between changes nothing. The child gets no environment,
-// no descriptors but its output, and 2 s.
+// Finding a module's program and asking it something: for its description, or for its judgement of
+// options. The descriptor that was opened is the one executed, so that an upgrade in between changes
+// nothing. The child gets no environment, no descriptors but its input and output, and 2 s.
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -16,7 +16,7 @@
 #include "base/text.h"
 #include "config/describe.h"
 
-#define DESCRIBE_USEC (2 * USEC_PER_SEC)
+#define ANSWER_USEC (2 * USEC_PER_SEC)
 #define LIBEXEC_DIR "/usr/libexec/belfry"
 
 static int open_program(const char *path)
@@ -62,27 +62,41 @@ int module_program_open(const char *self_dir, ModuleKind kind, const char *name,
         return error;
 }
 
+typedef struct Run {
+        int program_fd, in_fd, out_fd;
+        const char *path, *argument;
+} Run;
+
 // Between vfork() and exec: the parent waits and its memory is ours, so nothing of it is changed.
-static void child_run(int program_fd, int out_fd, const char *path)
+static void child_run(const Run *run)
 {
         sigset_t none;
-        char *const argv[] = {(char *)basename(path), (char *)"--describe", NULL};
+        char *const argv[] = {(char *)basename(run->path), (char *)run->argument, NULL};
         char *const envp[] = {NULL};
         (void)prctl(PR_SET_PDEATHSIG, SIGKILL);
         (void)signal(SIGPIPE, SIG_DFL);
         sigemptyset(&none);
         (void)sigprocmask(SIG_SETMASK, &none, NULL);
         int null_fd = open("/dev/null", O_RDWR | O_CLOEXEC);
-        if (null_fd < 0 || dup2(null_fd, 0) < 0 || dup2(out_fd, 1) < 0 || dup2(null_fd, 2) < 0)
+        if (null_fd < 0 || dup2(run->in_fd >= 0 ? run->in_fd : null_fd, 0) < 0 ||
+                dup2(run->out_fd, 1) < 0 || dup2(null_fd, 2) < 0)
                 _exit(126);
         (void)close_range(3, ~0u, CLOSE_RANGE_CLOEXEC);
-        (void)fexecve(program_fd, argv, envp);
+        (void)fexecve(run->program_fd, argv, envp);
         _exit(127);
 }
 
-static int read_answer(int fd, Buf *out, Reason *reason)
+static pid_t start_child(const Run *run)
 {
-        uint64_t end = clock_mono_usec() + DESCRIBE_USEC;
+        pid_t pid = vfork(); // the child only calls the kernel and executes; nothing is copied
+        if (pid == 0)
+                child_run(run);
+        return pid;
+}
+
+static int read_answer(int fd, const char *argument, Buf *out, Reason *reason)
+{
+        uint64_t end = clock_mono_usec() + ANSWER_USEC;
         for (;;) {
                 uint64_t now = clock_mono_usec();
                 struct pollfd p = {.fd = fd, .events = POLLIN};
@@ -93,41 +107,42 @@ static int read_answer(int fd, Buf *out, Reason *reason)
                         return reason_errno(reason, -errno, "poll");
                 if (n == 0)
                         return reason_set(
-                                reason, -ETIMEDOUT, "it did not describe itself within 2 s");
+                                reason, -ETIMEDOUT, "its %s took longer than 2 s", argument);
                 char some[16384];
                 ssize_t got = read(fd, some, sizeof(some));
                 if (got == 0)
                         return 0;
                 if (got < 0 && errno != EINTR)
-                        return reason_errno(reason, -errno, "reading its description");
+                        return reason_errno(reason, -errno, "reading from its %s", argument);
                 if (got > 0)
                         buf_add(out, some, (size_t)got);
                 if (out->error == -ENOBUFS)
                         return reason_set(
-                                reason, -EFBIG, "its description is over %u bytes", LIMIT_DESCRIBE);
+                                reason, -EFBIG, "its %s prints over %zu bytes", argument, out->max);
                 if (out->error < 0)
                         return reason_set(reason, out->error, "out of memory");
         }
 }
 
-static int check_end(int status, Reason *reason)
+static int check_end(int status, const char *argument, Reason *reason)
 {
         if (WIFSIGNALED(status))
-                return reason_set(reason, -EPROTO, "it died by signal %d while describing itself",
-                        WTERMSIG(status));
+                return reason_set(
+                        reason, -EPROTO, "its %s died by signal %d", argument, WTERMSIG(status));
         int code = WEXITSTATUS(status);
         if (code == 127 || code == 126)
                 return reason_set(reason, -ENOEXEC, "it cannot be executed");
         if (code != 0)
-                return reason_set(reason, -EPROTO, "--describe ended with exit status %d", code);
+                return reason_set(
+                        reason, -EPROTO, "its %s ended with exit status %d", argument, code);
         return 0;
 }
 
 // Ends the child in any case; it has closed its output, or had its time.
-static int end_child(pid_t pid, int r, Reason *reason)
+static int end_child(pid_t pid, const char *argument, int r, Reason *reason)
 {
         int status = 0;
-        uint64_t end = clock_mono_usec() + DESCRIBE_USEC;
+        uint64_t end = clock_mono_usec() + ANSWER_USEC;
         pid_t done = 0;
         while (r == 0 && done == 0 && clock_mono_usec() < end) {
                 done = waitpid(pid, &status, WNOHANG);
@@ -140,10 +155,10 @@ static int end_child(pid_t pid, int r, Reason *reason)
                         ;
                 return r < 0 ? r
                              : reason_set(reason, -ETIMEDOUT,
-                                       "it described itself but did not end within 2 s");
+                                       "its %s answered but did not end within 2 s", argument);
         }
         return done < 0 ? reason_errno(reason, -errno, "waiting for it")
-                        : check_end(status, reason);
+                        : check_end(status, argument, reason);
 }
 
 static int parse_answer(Buf *answer, ModuleDescription **ret, Reason *reason)
@@ -160,22 +175,30 @@ static int parse_answer(Buf *answer, ModuleDescription **ret, Reason *reason)
         return r;
 }
 
-int module_program_describe(
-        int program_fd, const char *path, ModuleDescription **ret, Reason *reason)
+int module_program_run(int program_fd, const char *path, const char *argument, int in_fd,
+        Buf *answer, Reason *reason)
 {
         int pipes[2];
         if (pipe2(pipes, O_CLOEXEC) < 0)
                 return reason_errno(reason, -errno, "%s", path);
-        pid_t pid = vfork(); // the child only calls the kernel and executes; nothing is copied
-        if (pid == 0)
-                child_run(program_fd, pipes[1], path);
+        const Run run = {program_fd, in_fd, pipes[1], path, argument};
+        pid_t pid = start_child(&run);
         int r = pid < 0 ? reason_errno(reason, -errno, "cannot start a process") : 0;
         (void)close(pipes[1]);
-        _cleanup_(buf_deinitp) Buf answer = BUF_INIT(LIMIT_DESCRIBE);
         if (r == 0)
-                r = end_child(pid, read_answer(pipes[0], &answer, reason), reason);
+                r = end_child(
+                        pid, argument, read_answer(pipes[0], argument, answer, reason), reason);
         (void)close(pipes[0]);
-        if (r == 0)
-                r = parse_answer(&answer, ret, reason);
+        return r < 0 ? reason_prefix(reason, r, "%s", path) : 0;
+}
+
+int module_program_describe(
+        int program_fd, const char *path, ModuleDescription **ret, Reason *reason)
+{
+        _cleanup_(buf_deinitp) Buf answer = BUF_INIT(LIMIT_DESCRIBE);
+        int r = module_program_run(program_fd, path, "--describe", -1, &answer, reason);
+        if (r < 0)
+                return r;
+        r = parse_answer(&answer, ret, reason);
         return r < 0 ? reason_prefix(reason, r, "%s", path) : 0;
 }

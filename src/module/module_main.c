@@ -259,7 +259,7 @@ int module_main(Module *m, const ModuleProgram *program, void *owner, int argc, 
                 program->description.kind == MODULE_SOURCE ? "source" : "sink",
                 program->description.name);
 
-        int r = module_usage(&program->description, m->name, argc, argv);
+        int r = module_usage(program, m->name, argc, argv);
         if (r >= 0)
                 return r;
         if (module_parent() < 0) {

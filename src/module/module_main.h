@@ -13,6 +13,8 @@ typedef struct Module Module;
 
 typedef struct ModuleProgram {
         ModuleDescription description;
+        size_t options_size; // with description.checks, of what check() gets
+        void (*check)(const void *options, OptionFaults *f);
         CageKind cage;
         uint64_t n_files; // RLIMIT_NOFILE, if the hard limit has room for it
         // One frame after the greeting. A negative return ends the process with that errno's words,
@@ -49,5 +51,9 @@ void module_stats(Module *m, const json_t *object);
 _Noreturn void module_fail(Module *m, FailureKind kind, const char *format, ...) _printf_(3, 4);
 // Everything is said: writes out what is queued and leaves the loop with 0.
 void module_stopped(Module *m);
+// What check() finds in options that fit the table: -EINVAL with the first fault. Without a check 0.
+int module_check(const ModuleProgram *p, const void *options, Reason *reason) _must_use_;
+// PROGRAM --check, as config/judgements.c asks it; returns the exit status.
+int module_check_main(const ModuleProgram *p, const char *name);
 // START, checked: options are parsed as JSON into *ret_options (new reference).
 int module_get_start(Module *m, Slice payload, MessageStart *ret, json_t **ret_options) _must_use_;

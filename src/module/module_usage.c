@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: MIT
-// The command line of a module program: --describe prints its tables as JSON for the hub, --help
+// The command line of a module program: --describe and --check answer the hub in JSON, --help
 // and --version speak to people. The option list is the option table, so it cannot drift from what
 // is parsed. It starts nothing and reads no file.
 
@@ -92,6 +92,7 @@ static int print_help(const ModuleDescription *d, const char *program)
                 "belfryd starts this program for each %s with module = \"%s\"; by hand it only\n"
                 "tells about itself:\n"
                 "  --describe  print options and event types as JSON\n"
+                "  --check     judge options: JSON lines in, faults as JSON lines out\n"
                 "  --help      print this\n"
                 "  --version   print version and build\n\nOptions in belfry.conf:\n",
                 program, d->summary, d->kind == MODULE_SOURCE ? "source" : "sink", d->name);
@@ -112,18 +113,28 @@ static int print_description(const ModuleDescription *d, const char *program)
         return puts(text) < 0 ? EXIT_FAILURE : EXIT_SUCCESS;
 }
 
-int module_usage(const ModuleDescription *d, const char *program, int argc, char **argv)
+static bool is_known(const char *argument)
 {
+        static const char *const known[] = {"--describe", "--check", "--help", "--version"};
+        bool found = argument[0] != '-';
+        for (size_t i = 0; i < N_ELEMENTS(known); i++)
+                found = found || strcmp(argument, known[i]) == 0;
+        return found;
+}
+
+int module_usage(const ModuleProgram *p, const char *program, int argc, char **argv)
+{
+        const ModuleDescription *d = &p->description;
         int r;
 
-        if (argc != 2 ||
-                (argv[1][0] == '-' && strcmp(argv[1], "--describe") != 0 &&
-                        strcmp(argv[1], "--help") != 0 && strcmp(argv[1], "--version") != 0)) {
+        if (argc != 2 || !is_known(argv[1])) {
                 (void)fprintf(stderr, "%s: wrong use; see %s --help\n", program, program);
                 return 2;
         }
         if (strcmp(argv[1], "--describe") == 0)
                 r = print_description(d, program);
+        else if (strcmp(argv[1], "--check") == 0)
+                r = module_check_main(p, program);
         else if (strcmp(argv[1], "--help") == 0)
                 r = print_help(d, program);
         else if (strcmp(argv[1], "--version") == 0) {

@@ -89,6 +89,8 @@ static int sink_fill_options(Sink *s, Slice text, void **ret, Reason *reason)
                                   s->table->options, s->table->n_options, options, values, reason)
                         : -ENOMEM;
         json_decref(values);
+        if (r >= 0)
+                r = module_check(s->module.program, options, reason);
         if (r < 0) {
                 if (options)
                         option_clear(s->table->options, s->table->n_options, options);
@@ -253,7 +255,10 @@ int sink_main(const SinkModule *m, int argc, char **argv)
                         .build = BELFRY_BUILD,
                         .summary = m->summary,
                         .options = m->options,
-                        .n_options = m->n_options},
+                        .n_options = m->n_options,
+                        .checks = m->check},
+                .options_size = m->options_size,
+                .check = m->check,
                 .cage = CAGE_NETWORK,
                 .n_files = SINK_FILES,
                 .frame = sink_frame,

@@ -16,6 +16,12 @@ typedef struct SinkModule {
         const Option *options;
         size_t n_options, options_size;
 
+        // Judges values that the option table cannot (an expression of the module's own, options that
+        // exclude each other) with option_fault(); looks at nothing of the world. Run by belfry check
+        // and whenever a configuration is loaded, so that a fault has its file, line and column, and
+        // once more before endpoint(). May be NULL.
+        void (*check)(const void *options, OptionFaults *f);
+
         int (*start)(Sink *s, void **ret_instance, Reason *reason);
         // A new or changed endpoint. options (filled by the table) belong to the module from here
         // on; free with option_clear + free. A negative return or a later sink_endpoint_state()

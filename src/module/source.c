@@ -296,6 +296,8 @@ static int source_start(Source *s, Slice payload)
                 r = option_fill(
                         s->table->options, s->table->n_options, s->options, values, &reason);
         json_decref(values);
+        if (r >= 0)
+                r = module_check(s->module.program, s->options, &reason);
         if (r < 0)
                 module_fail(&s->module, FAILURE_CONFIG, "%s",
                         reason.text[0] ? reason.text : strerror(-r));
@@ -406,7 +408,10 @@ int source_main(const SourceModule *m, int argc, char **argv)
                         .options = m->options,
                         .n_options = m->n_options,
                         .types = m->types,
-                        .n_types = m->n_types},
+                        .n_types = m->n_types,
+                        .checks = m->check},
+                .options_size = m->options_size,
+                .check = m->check,
                 .cage = m->needs_network ? CAGE_NETWORK : CAGE_LOCAL,
                 .n_files = SOURCE_FILES,
                 .frame = source_frame,

@@ -42,6 +42,12 @@ typedef struct SourceModule {
         const SourceCommand *commands; // may be NULL
         size_t n_commands;
 
+        // Judges values that the option table cannot (an expression of the module's own, options that
+        // exclude each other) with option_fault(); looks at nothing of the world. Run by belfry check
+        // and whenever a configuration is loaded, so that a fault has its file, line and column, and
+        // once more before start(). May be NULL.
+        void (*check)(const void *options, OptionFaults *f);
+
         // Begin. position is absent (data NULL) the first time. *ret_instance is handed to the rest.
         // A negative return ends the process as source_fail() does, with the reason.
         int (*start)(Source *s, const void *options, Slice position, void **ret_instance, Reason *reason);

@@ -68,6 +68,32 @@ def test_no_rules(daemon):
     assert "Next: " in human and "belfry.conf" in human
 
 
+def test_faults_that_only_a_module_sees(daemon, receiver, watched):
+    good = simple_config(watched, receiver.url)
+    daemon.write(good)
+    daemon.start()
+    bad = good.replace('module = "inotify";', 'module = "inotify"; settle = "soon";').replace(
+        'module = "http";', 'module = "http"; allow = [ "10.0.0.0/8", "10.0.0.1/8" ];')
+    assert bad.count("soon") == 1 and bad.count("10.0.0.1") == 1
+    daemon.write(bad)
+
+    def place(text):
+        before = bad[:bad.index(text)]
+        return f"{daemon.config}:{before.count(chr(10)) + 1}:{len(before) - before.rfind(chr(10))}"
+    faults = [f'{place(chr(34) + "soon")}: sources.files.settle: expected "close" or a duration from 1ms to 1h such as '
+              '"2s", not "soon"',
+              f"{place(chr(34) + '10.0.0.1')}: sinks.ops.allow[1]: '10.0.0.1/8' has bits set behind its prefix (did you "
+              "mean a shorter address or more bits?)"]
+    assert daemon.belfry("check", daemon.config, check=1).stderr.splitlines() == faults
+    assert all(fault in daemon.belfry("reload", check=1).stderr for fault in faults)
+    assert daemon.status()["state"] == "running"
+    daemon.stop()
+    daemon.start(wait=False)
+    assert daemon.process.wait(20) == 1
+    daemon.process = None
+    assert all(fault in daemon.text() for fault in faults)
+
+
 def test_dead_letters(daemon, receiver, watched):
     receiver.answer = lambda request: 400
     daemon.write(simple_config(watched, receiver.url))

@@ -389,11 +389,13 @@ static void test_programs(void **state)
         static const char *const cases[][2] = {
                 {"garbage", "its description is not JSON: '[' or '{' expected near 'this'"},
                 {"empty", "it does not answer with a description"},
-                {"endless", "its description is over 1048576 bytes"},
-                {"crash", "it died by signal 6 while describing itself"},
-                {"failing", "--describe ended with exit status 3"},
-                {"slow", "it did not describe itself within 2 s"},
+                {"endless", "its --describe prints over 1048576 bytes"},
+                {"crash", "its --describe died by signal 6"},
+                {"failing", "its --describe ended with exit status 3"},
+                {"slow", "its --describe took longer than 2 s"},
                 {"liar", "it says it is the source module \"other\""},
+                {"check-garbage", "its --check prints what is no fault of an option"},
+                {"check-failing", "its --check ended with exit status 3"},
                 {"text", "it cannot be executed"},
         };
         char target[PATH_MAX + 32], link[128], conf[256], expected[512];
@@ -409,8 +411,8 @@ static void test_programs(void **state)
                 } else {
                         assert_int_equal(symlink(target, link), 0);
                 }
-                (void)snprintf(
-                        conf, sizeof(conf), "sources = { a = { module = \"%s\"; }; };\n", name);
+                (void)snprintf(conf, sizeof(conf),
+                        "sources = { a = { module = \"%s\"; paths = \"/\"; }; };\n", name);
                 put("belfry.conf", conf);
                 assert_int_equal(config_load(&c, main_file, dir, &d), -EINVAL);
                 assert_int_equal(d.n_errors, 1);

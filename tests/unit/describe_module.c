@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // A module that is nothing but its description. As belfry-source-test and belfry-sink-test it
-// describes one option of each kind; under other names it misbehaves as the name says.
+// describes one option of each kind, and judges some values as no table could; under other names it
+// misbehaves as the name says.
 #include "base/cleanup.h"
 #include "build_id.h"
 #include "config/describe.h"
@@ -67,7 +68,8 @@ static int print(ModuleKind kind, const char *name)
                 .kind = kind,
                 .version = BELFRY_VERSION,
                 .build = BELFRY_BUILD,
-                .summary = "Describes itself."};
+                .summary = "Describes itself.",
+                .checks = true};
         if (kind == MODULE_SOURCE) {
                 d.options = source_options;
                 d.n_options = N_ELEMENTS(source_options);
@@ -83,11 +85,67 @@ static int print(ModuleKind kind, const char *name)
         return r == 0 && fflush(stdout) == 0 ? 0 : 1;
 }
 
+static void say(const json_t *question, const char *option, const char *at, const char *text)
+{
+        const char *message = "expected no exclamation mark";
+        json_t *o = json_pack("{s:O, s:s, s:s}", "name", json_object_get(question, "name"),
+                "option", option, "message", text ? text : message);
+        if (at)
+                (void)json_object_set_new(o, "at", json_integer(strtol(at, NULL, 10)));
+        (void)json_dumpf(o, stdout, JSON_COMPACT);
+        (void)putchar('\n');
+        json_decref(o);
+}
+
+static void judge(const json_t *question)
+{
+        size_t i;
+        char path[32];
+        json_t *one;
+        const json_t *o = json_object_get(question, "options");
+        const char *note = json_string_value(json_object_get(o, "note"));
+        if (note && strchr(note, '!')) {
+                char at[24];
+                (void)snprintf(at, sizeof(at), "%td", strchr(note, '!') - note);
+                say(question, "note", at, NULL);
+        }
+        json_array_foreach(json_object_get(o, "include"), i, one)
+        {
+                (void)snprintf(path, sizeof(path), "include[%zu]", i);
+                if (strchr(json_string_value(one), '!'))
+                        say(question, path, NULL, NULL);
+        }
+        if (json_integer_value(json_object_get(o, "depth")) == 99)
+                say(question, "pause", NULL, "is missing: depth 99 needs one");
+        const char *ca = json_string_value(json_object_get(json_object_get(o, "tls"), "ca"));
+        if (ca && strstr(ca, "untrusted"))
+                say(question, "tls.ca", NULL, "is not trusted");
+        if (json_integer_value(json_object_get(o, "depth")) == 98)
+                say(question, "", NULL, "is no good as a whole");
+}
+
+static int check(const char *name)
+{
+        if (strcmp(name, "check-garbage") == 0)
+                return puts("{\"option\": 1}") < 0;
+        if (strcmp(name, "check-failing") == 0)
+                return 3;
+        for (;;) {
+                json_t *question = json_loadf(stdin, JSON_DISABLE_EOF_CHECK, NULL);
+                if (!question)
+                        return fflush(stdout) != 0;
+                judge(question);
+                json_decref(question);
+        }
+}
+
 int main(int argc, char **argv)
 {
         const char *self = basename(argv[0]);
         bool sink = strncmp(self, "belfry-sink-", 12) == 0;
         const char *name = self + strlen(sink ? "belfry-sink-" : "belfry-source-");
+        if (argc == 2 && strcmp(argv[1], "--check") == 0 && !*environ)
+                return check(name);
         if (argc != 2 || strcmp(argv[1], "--describe") != 0 || *environ)
                 return 9; // how it is asked is part of the contract
         if (strcmp(name, "garbage") == 0)
