@@ -4,6 +4,7 @@ remembers each request, and waiting for a condition. Nothing here sleeps for a f
 something happen."""
 import json
 import os
+import shutil
 import signal
 import subprocess
 import threading
@@ -119,6 +120,15 @@ class Daemon:
         self.config = self.directory / "belfry.conf"
         self.log = self.directory / "daemon.log"
         self.process = None
+        self.programs = BUILD
+
+    def own_programs(self, *paths):
+        """Runs from a directory of its own, beside which the given modules of tests/e2e/modules stand:
+        a daemon finds modules beside itself."""
+        self.programs = self.directory / "bin"
+        self.programs.mkdir()
+        for path in (BUILD / "belfryd", *(BUILD / p for p in paths)):
+            shutil.copy(path, self.programs)
 
     def write(self, text):
         self.config.write_text(text)
@@ -128,7 +138,7 @@ class Daemon:
         environment = {"PATH": os.environ["PATH"], "ASAN_OPTIONS": "abort_on_error=0:detect_leaks=0",
                        "UBSAN_OPTIONS": "print_stacktrace=1", **(env or {})}
         self.process = subprocess.Popen(
-            [BUILD / "belfryd", "-c", self.config, "--state-dir", self.state, "--runtime-dir", self.run],
+            [self.programs / "belfryd", "-c", self.config, "--state-dir", self.state, "--runtime-dir", self.run],
             stderr=self.log.open("a"), stdout=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=environment)
         if wait:
             self.wait_state(state, seconds)

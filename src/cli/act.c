@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
-// Singular nouns act: a sink is paused, resumed, pinged; a source is forgotten; the configuration is
-// read again.
+// Singular nouns act: a sink is paused, resumed, pinged; a source is asked one of its module's verbs or
+// forgotten; the configuration is read again.
 #include "cli/client.h"
 #include "cli/output.h"
 
@@ -30,14 +30,14 @@ ExitStatus command_sink_resume(Context *c)
         return on_sink(c, "SinkResume", "goes on");
 }
 
-// A trace has lines: each is escaped by itself, so that it still reads as one.
-static void print_trace(const char *trace)
+// Each line is escaped by itself, so that it still reads as one.
+static void print_lines(const char *text)
 {
-        while (*trace) {
-                size_t n = strcspn(trace, "\n"), shown = n && trace[n - 1] == '\r' ? n - 1 : n;
-                print_escaped((Slice){trace, shown});
+        while (*text) {
+                size_t n = strcspn(text, "\n"), shown = n && text[n - 1] == '\r' ? n - 1 : n;
+                print_escaped((Slice){text, shown});
                 (void)putchar('\n');
-                trace += n + (trace[n] == '\n');
+                text += n + (text[n] == '\n');
         }
 }
 
@@ -55,7 +55,7 @@ ExitStatus command_sink_ping(Context *c)
                 char total[TEXT_QUANTITY_MAX];
                 const char *class = get_text(answer, "class");
                 Colour colour = delivered ? COLOUR_GOOD : COLOUR_BAD;
-                print_trace(get_text(answer, "trace"));
+                print_lines(get_text(answer, "trace"));
                 (void)printf("%s%s%s", colour_on(c, colour), class, colour_off(c, colour));
                 if (get_int(answer, "status"))
                         (void)printf(" %lld", (long long)get_int(answer, "status"));
@@ -90,6 +90,54 @@ ExitStatus command_source_forget(Context *c)
                 (void)printf("source %s is forgotten; should it come back, it begins anew\n",
                         c->arguments[0]);
         return r;
+}
+
+// One answer of SourceCommand: lines for people, the whole object for --json.
+static ExitStatus on_piece(Context *c, json_t *answer, bool last, void *userdata)
+{
+        const json_t *piece = json_object_get(answer, "piece");
+        const char *text = get_text(piece, "text");
+        bool ok = !last || json_is_true(json_object_get(answer, "ok"));
+        if (c->json)
+                print_json(piece);
+        else if (!ok)
+                print_error(*text ? text : "it failed, and the source does not say why");
+        else if (*text)
+                print_lines(text);
+        if (fflush(stdout) != 0)
+                return STATUS_FAILED; // main() says so
+        return ok ? STATUS_OK : STATUS_FAILED;
+}
+
+ExitStatus command_source(Context *c)
+{
+        json_t *p = json_pack("{s:s, s:s}", "verb", c->arguments[0], "name", c->arguments[1]);
+        if (c->n_arguments > 2 && p)
+                (void)json_object_set_new(p, "argument", json_string(c->arguments[2]));
+        return client_stream(c, "SourceCommand", p, on_piece, NULL);
+}
+
+void help_source(Context *c)
+{
+        size_t i, k;
+        json_t *module, *verb, *answer = client_try(c, "Modules");
+        (void)printf("\nVerbs:\n  %-26s %s\n", "forget NAME",
+                "forget position and state of a removed source");
+        json_array_foreach(json_object_get(answer, "modules"), i, module)
+        {
+                json_array_foreach(json_object_get(module, "commands"), k, verb)
+                {
+                        char left[128];
+                        const char *argument = get_text(verb, "argument");
+                        (void)snprintf(left, sizeof(left), "%s NAME%s%s", get_text(verb, "verb"),
+                                *argument ? " " : "", argument);
+                        (void)printf("  %-26s %s (%s)\n", left, get_text(verb, "prose"),
+                                get_text(module, "name"));
+                }
+        }
+        if (!answer)
+                (void)printf("The others are known to belfryd, which does not answer.\n");
+        json_decref(answer);
 }
 
 ExitStatus command_reload(Context *c)

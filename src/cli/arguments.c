@@ -301,11 +301,15 @@ ExitStatus arguments_parse(Context *c, int argc, char **argv, bool *ret_done)
                         print_help(NULL);
                 return asked ? STATUS_OK : STATUS_USAGE;
         }
+        const char *runtime = option_value(c, "runtime-dir"), *env = getenv("RUNTIME_DIRECTORY");
+        c->runtime_dir = runtime ? runtime : env && *env ? env : "/run/belfry";
         ExitStatus r = choose_command(c);
         if (r != STATUS_OK)
                 return r;
         if (option_given(c, "help")) {
                 print_help(c->command);
+                if (c->command->help)
+                        c->command->help(c);
                 return STATUS_OK;
         }
         r = check_options(c);

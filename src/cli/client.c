@@ -27,8 +27,10 @@ static const char *user_name(void)
         return pw ? pw->pw_name : "this user";
 }
 
-static ExitStatus explain_connect(const char *path, int error)
+static ExitStatus explain_connect(const Context *c, const char *path, int error)
 {
+        if (c->quiet)
+                return STATUS_NOT_RUNNING;
         switch (error) {
         case ENOENT:
         case ENOTDIR:
@@ -78,12 +80,12 @@ static ExitStatus connection_open(Connection *n, Context *c, unsigned wait_sec)
         *n = (Connection){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
                 .in = BUF_INIT(2 * (size_t)LIMIT_CONTROL_CLIENT)};
         if (n->fd < 0)
-                return explain_connect(buf_text(&path), errno);
+                return explain_connect(c, buf_text(&path), errno);
         struct timeval wait = {.tv_sec = wait_sec};
         if (wait_sec)
                 (void)setsockopt(n->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
         int r = connect_to(n->fd, c->runtime_dir, buf_text(&path));
-        return r < 0 ? explain_connect(buf_text(&path), -r) : STATUS_OK;
+        return r < 0 ? explain_connect(c, buf_text(&path), -r) : STATUS_OK;
 }
 
 static void connection_close(Connection *n)
@@ -118,7 +120,7 @@ static ExitStatus connection_send(Connection *n, const char *method, json_t *par
         return STATUS_OK;
 }
 
-static ExitStatus connection_receive(Connection *n, json_t **ret)
+static ExitStatus connection_receive(const Context *c, Connection *n, json_t **ret)
 {
         const char *end;
         while (!(end = n->in.len ? memchr(n->in.data, 0, n->in.len) : NULL)) {
@@ -130,6 +132,8 @@ static ExitStatus connection_receive(Connection *n, json_t **ret)
                         n->in.len -= CHUNK - (got > 0 ? (size_t)got : 0);
                 if (got > 0 || (got < 0 && error == EINTR))
                         continue;
+                if (c->quiet)
+                        return STATUS_FAILED;
                 if (got < 0 && (error == EAGAIN || error == EWOULDBLOCK))
                         (void)fprintf(stderr,
                                 "belfry: belfryd does not answer (is it stopped or very busy?)\n");
@@ -150,8 +154,10 @@ static ExitStatus connection_receive(Connection *n, json_t **ret)
         return STATUS_OK;
 }
 
-static ExitStatus explain_error(const json_t *answer)
+static ExitStatus explain_error(const Context *c, const json_t *answer)
 {
+        if (c->quiet)
+                return STATUS_FAILED;
         const char *error = json_string_value(json_object_get(answer, "error"));
         const json_t *p = json_object_get(answer, "parameters");
         const char *message = json_string_value(json_object_get(p, "message"));
@@ -195,12 +201,12 @@ ExitStatus client_call(
         else
                 json_decref(parameters);
         if (r == STATUS_OK)
-                r = connection_receive(&n, &answer);
+                r = connection_receive(c, &n, &answer);
         connection_close(&n);
         if (r != STATUS_OK)
                 return r;
         if (json_is_string(json_object_get(answer, "error"))) {
-                r = explain_error(answer);
+                r = explain_error(c, answer);
         } else {
                 json_t *p = json_object_get(answer, "parameters");
                 *ret = p ? json_incref(p) : json_object();
@@ -221,16 +227,25 @@ ExitStatus client_stream(
                 json_decref(parameters);
         while (r == STATUS_OK && !last) {
                 json_t *answer = NULL;
-                r = connection_receive(&n, &answer);
+                r = connection_receive(c, &n, &answer);
                 if (r != STATUS_OK)
                         break;
                 last = !json_is_true(json_object_get(answer, "continues"));
                 if (json_is_string(json_object_get(answer, "error")))
-                        r = explain_error(answer);
+                        r = explain_error(c, answer);
                 else
                         r = each(c, json_object_get(answer, "parameters"), last, userdata);
                 json_decref(answer);
         }
         connection_close(&n);
         return r;
+}
+
+json_t *client_try(Context *c, const char *method)
+{
+        json_t *answer = NULL;
+        c->quiet = true;
+        ExitStatus r = client_call(c, method, NULL, 2, &answer);
+        c->quiet = false;
+        return r == STATUS_OK ? answer : NULL;
 }

@@ -9,6 +9,9 @@
 ExitStatus client_call(
         Context *c, const char *method, json_t *parameters, unsigned wait_sec, json_t **ret);
 
+// Without parameters and without a word when nobody answers within 2 s; NULL then.
+json_t *client_try(Context *c, const char *method);
+
 // Several answers, each given to `each` with the last one marked. Its return other than STATUS_OK
 // ends the call with it.
 typedef ExitStatus (*ClientEach)(Context *c, json_t *answer, bool last, void *userdata);

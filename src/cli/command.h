@@ -34,6 +34,7 @@ typedef struct Command {
         const CommandOption *options; // NULL = none
         ExitStatus (*run)(Context *c);
         bool lists; // a plural noun: `ls` may follow
+        void (*help)(Context *c); // what its --help says beyond the table; NULL = nothing
 } Command;
 
 extern const Command commands[];
@@ -44,6 +45,7 @@ struct Context {
         const Command *command;
         const char *runtime_dir;
         bool json, color;
+        bool quiet; // what goes wrong with the daemon is not said
         const char *arguments[ARGUMENTS_MAX];
         unsigned n_arguments;
         struct {
@@ -71,7 +73,8 @@ ExitStatus command_sources(Context *c), command_sinks(Context *c), command_rules
 ExitStatus command_dead(Context *c), command_dead_show(Context *c), command_dead_retry(Context *c),
         command_dead_drop(Context *c);
 ExitStatus command_gaps(Context *c), command_gaps_ack(Context *c);
-ExitStatus command_source_forget(Context *c);
+ExitStatus command_source_forget(Context *c), command_source(Context *c);
+void help_source(Context *c);
 ExitStatus command_sink_pause(Context *c), command_sink_resume(Context *c),
         command_sink_ping(Context *c);
 ExitStatus command_tail(Context *c), command_why(Context *c), command_reload(Context *c);

@@ -18,9 +18,7 @@ int main(int argc, char **argv)
         ExitStatus r = arguments_parse(&c, argc, argv, &done);
         if (done)
                 return r;
-        const char *runtime = option_value(&c, "runtime-dir"), *env = getenv("RUNTIME_DIRECTORY");
         const char *no_color = getenv("NO_COLOR"), *term = getenv("TERM");
-        c.runtime_dir = runtime ? runtime : env && *env ? env : "/run/belfry";
         c.json = option_given(&c, "json");
         c.color = isatty(STDOUT_FILENO) && !option_given(&c, "no-color") &&
                   !(no_color && *no_color) && !(term && strcmp(term, "dumb") == 0);

@@ -330,22 +330,3 @@ ExitStatus command_rules(Context *c)
         json_decref(answer);
         return r;
 }
-
-ExitStatus command_modules(Context *c)
-{
-        json_t *answer = NULL, *o;
-        ExitStatus r = fetch_list(c, "Modules", "modules", &answer);
-        if (r == STATUS_OK && !c->json) {
-                static const char *const keys[] = {"name", "kind", "version", "program", "summary"};
-                Table t;
-                size_t i;
-                table_init(&t, (const char *const[]){
-                                       "NAME", "KIND", "VERSION", "PROGRAM", "SUMMARY", NULL});
-                json_array_foreach(json_object_get(answer, "modules"), i,
-                        o) for (size_t k = 0; k < N_ELEMENTS(keys); k++)
-                        table_add(&t, COLOUR_NONE, "%s", get_text(o, keys[k]));
-                table_print(&t, c, "");
-        }
-        json_decref(answer);
-        return r;
-}

@@ -85,6 +85,16 @@ static json_t *describe_type(const EventType *t)
         return o;
 }
 
+static json_t *describe_command(const SourceCommand *c)
+{
+        json_t *o = json_object();
+        put_text(&o, "verb", c->verb);
+        put_text(&o, "argument", c->argument);
+        put_text(&o, "prose", c->prose);
+        put(&o, "after_removal", json_boolean(c->after_removal));
+        return o;
+}
+
 json_t *module_describe(const ModuleDescription *d)
 {
         json_t *o = json_object(), *types = json_array();
@@ -100,5 +110,12 @@ json_t *module_describe(const ModuleDescription *d)
         put(&o, "types", types);
         if (d->checks)
                 put(&o, "check", json_true());
+        if (d->kind != MODULE_SOURCE)
+                return o;
+        json_t *commands = json_array();
+        put(&o, "own_types", json_boolean(d->own_types));
+        for (size_t i = 0; i < d->n_commands; i++)
+                append(&commands, describe_command(&d->commands[i]));
+        put(&o, "commands", commands);
         return o;
 }

@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "config/option.h"
+#include "config/source_command.h"
 #include "event/schema.h"
 
 typedef enum ModuleKind { MODULE_SOURCE, MODULE_SINK } ModuleKind;
@@ -20,6 +21,9 @@ typedef struct ModuleDescription {
         size_t n_options;
         const EventType *types; // sources
         size_t n_types;
+        bool own_types; // sources: beside them any type that event_type_is_own()
+        const SourceCommand *commands; // sources
+        size_t n_commands;
         bool checks; // PROGRAM --check judges values that the table cannot
 } ModuleDescription;
 
@@ -28,9 +32,15 @@ json_t *module_describe(const ModuleDescription *d); // new reference
 int module_description_parse(const json_t *j, ModuleDescription **ret, Reason *reason) _must_use_;
 ModuleDescription *module_description_free(ModuleDescription *d);
 
+const SourceCommand *module_command_find(const ModuleDescription *d, const char *verb); // NULL
+
 // The program of a module: beside belfryd's own executable first, then /usr/libexec/belfry. Opened
 // O_PATH|O_CLOEXEC once, executed through the descriptor.
 int module_program_open(const char *self_dir, ModuleKind kind, const char *name, char **ret_path) _must_use_;
+// Names of the modules of this kind whose programs stand there, sorted, each once; at most max. The
+// names are the caller's to free. Returns how many.
+size_t module_program_names(const char *self_dir, ModuleKind kind, char **ret, size_t max);
+enum { MODULE_PROGRAMS_MAX = 256 };
 // Runs it with one argument: in_fd (-1: nothing) is its input, what it prints is put into `answer`;
 // 2 s, the limit of `answer`, an empty environment, and it must end well.
 int module_program_run(int program_fd, const char *path, const char *argument, int in_fd, Buf *answer,

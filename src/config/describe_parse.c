@@ -8,7 +8,7 @@
 #include "config/describe.h"
 #include "config/option_table.h"
 
-enum { TYPES_MAX = 256, FIELDS_MAX = 512, VALUES_MAX = 256 };
+enum { TYPES_MAX = 256, FIELDS_MAX = 512, VALUES_MAX = 256, COMMANDS_MAX = 64 };
 
 typedef struct Chunk {
         struct Chunk *next;
@@ -173,6 +173,55 @@ static int parse_types(Owned *o, const json_t *list, Reason *reason)
         return 0;
 }
 
+static int parse_command(const json_t *j, SourceCommand *c)
+{
+        int r = 0;
+        const json_t *after = json_object_get(j, "after_removal");
+        c->verb = text_of(j, "verb", true, &r);
+        c->argument = text_of(j, "argument", false, &r);
+        c->prose = text_of(j, "prose", true, &r);
+        c->after_removal = json_is_true(after);
+        if (after && !json_is_boolean(after))
+                r = -EINVAL;
+        if (r == 0 && (!text_is_name(slice_of(c->verb)) || strcmp(c->verb, "forget") == 0))
+                r = -EINVAL;
+        return r;
+}
+
+// Absent in descriptions of modules that know nothing of commands.
+static int parse_commands(Owned *o, Reason *reason)
+{
+        const json_t *list = json_object_get(o->json, "commands");
+        const json_t *own = json_object_get(o->json, "own_types");
+        size_t n = json_array_size(list);
+        if ((list && (!json_is_array(list) || n > COMMANDS_MAX)) || (own && !json_is_boolean(own)))
+                return reason_set(reason, -EINVAL, "its commands are not described well");
+        o->description.own_types = json_is_true(own);
+        SourceCommand *commands = take(o, n ? n : 1, sizeof(*commands));
+        if (!commands)
+                return -ENOMEM;
+        for (size_t i = 0; i < n; i++) {
+                int r = parse_command(json_array_get(list, i), &commands[i]);
+                for (size_t k = 0; r == 0 && k < i; k++)
+                        if (strcmp(commands[k].verb, commands[i].verb) == 0)
+                                r = -EINVAL;
+                if (r < 0)
+                        return reason_set(reason, r, "its command %.64s is not described well",
+                                commands[i].verb ? commands[i].verb : "?");
+        }
+        o->description.commands = commands;
+        o->description.n_commands = n;
+        return 0;
+}
+
+const SourceCommand *module_command_find(const ModuleDescription *d, const char *verb)
+{
+        for (size_t i = 0; i < d->n_commands; i++)
+                if (strcmp(d->commands[i].verb, verb) == 0)
+                        return &d->commands[i];
+        return NULL;
+}
+
 static int parse_head(Owned *o, Reason *reason)
 {
         int r = 0;
@@ -208,6 +257,8 @@ int module_description_parse(const json_t *j, ModuleDescription **ret, Reason *r
                 r = option_check_rows(o->description.options, o->description.n_options, 0, reason);
         if (r == 0)
                 r = parse_types(o, json_object_get(o->json, "types"), reason);
+        if (r == 0)
+                r = parse_commands(o, reason);
         if (r == -ENOMEM)
                 (void)reason_set(reason, r, "out of memory");
         if (r < 0) {

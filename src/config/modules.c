@@ -1,49 +1,15 @@
 // SPDX-License-Identifier: MIT
 // Modules of a configuration: each program is opened and asked once. An unknown one is said with
 // the nearest that is there.
-#include <dirent.h>
 #include <errno.h>
 
 #include "base/limits.h"
 #include "base/text.h"
 #include "config/load.h"
 
-enum { MODULES_MAX = 256 };
-
-typedef struct Names {
-        char *list[MODULES_MAX];
-        size_t n;
-} Names;
-
-static void collect(Names *names, const char *dir, const char *prefix)
-{
-        DIR *d = dir ? opendir(dir) : NULL;
-        struct dirent *e;
-        while (d && (e = readdir(d)) && names->n < MODULES_MAX) {
-                const char *name = e->d_name + strlen(prefix);
-                if (strncmp(e->d_name, prefix, strlen(prefix)) != 0 ||
-                        !text_is_name(slice_of(name)))
-                        continue;
-                char *copy = strdup(name);
-                if (copy)
-                        names->list[names->n++] = copy;
-        }
-        if (d)
-                (void)closedir(d);
-}
-
-static int by_name(const void *a, const void *b)
-{
-        return strcmp(*(char *const *)a, *(char *const *)b);
-}
-
-// The order of a directory is nobody's: sorted, so that a message is the same everywhere.
 static void say_unknown(
         Loader *l, Reader *r, const char *kind, const ScanNode *n, const char *name, int error)
 {
-        Names names = {0};
-        char prefix[32];
-        (void)snprintf(prefix, sizeof(prefix), "belfry-%s-", kind);
         if (error != -ENOENT) {
                 Reason reason = {0};
                 (void)reason_errno(
@@ -52,14 +18,15 @@ static void say_unknown(
                         reason.text);
                 return;
         }
-        collect(&names, l->module_dir, prefix);
-        collect(&names, "/usr/libexec/belfry", prefix);
-        qsort(names.list, names.n, sizeof(names.list[0]), by_name);
+        char *names[MODULE_PROGRAMS_MAX];
+        size_t n_names = module_program_names(l->module_dir,
+                strcmp(kind, "source") == 0 ? MODULE_SOURCE : MODULE_SINK, names,
+                N_ELEMENTS(names));
         reader_fault(r, SEVERITY_ERROR, scan_place(r->scan, n), n, NULL,
-                text_nearest(slice_of(name), (const char *const *)names.list, names.n),
+                text_nearest(slice_of(name), (const char *const *)names, n_names),
                 "unknown %s module \"%.40s\"", kind, name);
-        for (size_t i = 0; i < names.n; i++)
-                free(names.list[i]);
+        for (size_t i = 0; i < n_names; i++)
+                free(names[i]);
 }
 
 static const char *conflict(const ModuleDescription *d)

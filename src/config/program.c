@@ -2,6 +2,7 @@
 // Finding a module's program and asking it something: for its description, or for its judgement of
 // options. The descriptor that was opened is the one executed, so that an upgrade in between changes
 // nothing. The child gets no environment, no descriptors but its input and output, and 2 s.
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/close_range.h>
@@ -60,6 +61,40 @@ int module_program_open(const char *self_dir, ModuleKind kind, const char *name,
                         error = fd;
         }
         return error;
+}
+
+static size_t collect(const char *dir, const char *prefix, char **list, size_t n, size_t max)
+{
+        DIR *d = dir ? opendir(dir) : NULL;
+        struct dirent *e;
+        while (d && (e = readdir(d)) && n < max) {
+                const char *name = e->d_name + strlen(prefix);
+                bool known = strncmp(e->d_name, prefix, strlen(prefix)) != 0 ||
+                             !text_is_name(slice_of(name));
+                for (size_t i = 0; i < n && !known; i++)
+                        known = strcmp(list[i], name) == 0;
+                char *copy = known ? NULL : strdup(name);
+                if (copy)
+                        list[n++] = copy;
+        }
+        if (d)
+                (void)closedir(d);
+        return n;
+}
+
+static int by_name(const void *a, const void *b)
+{
+        return strcmp(*(char *const *)a, *(char *const *)b);
+}
+
+// The order of a directory is nobody's: sorted, so that a message is the same everywhere.
+size_t module_program_names(const char *self_dir, ModuleKind kind, char **ret, size_t max)
+{
+        const char *prefix = kind == MODULE_SOURCE ? "belfry-source-" : "belfry-sink-";
+        size_t n = collect(self_dir, prefix, ret, 0, max);
+        n = collect(LIBEXEC_DIR, prefix, ret, n, max);
+        qsort(ret, n, sizeof(*ret), by_name);
+        return n;
 }
 
 typedef struct Run {

@@ -29,6 +29,25 @@ FieldType field_type_from_string(const char *s)
         return _FIELD_TYPE_INVALID;
 }
 
+const char *const event_families[] = {"belfry.", "file.", "journal.", "line.", "message.", "row.",
+        "schema.", "sink.", "source.", "table.", "timer.", "transaction.", NULL};
+
+bool event_type_is_own(Slice type)
+{
+        static const char letters[] = "abcdefghijklmnopqrstuvwxyz0123456789.-";
+        if (type.len == 0 || type.len > EVENT_TYPE_MAX || type.data[0] < 'a' || type.data[0] > 'z')
+                return false;
+        for (size_t i = 0; i < type.len; i++)
+                if (!type.data[i] || !strchr(letters, type.data[i]))
+                        return false;
+        for (const char *const *f = event_families; *f; f++) {
+                Slice family = slice_of(*f), word = {family.data, family.len - 1};
+                if (slice_starts(type, family) || slice_eq(type, word))
+                        return false;
+        }
+        return true;
+}
+
 static const EventField gap_fields[] = {
         {"reason", FIELD_STRING,
                 "Why something may have gone unreported, a word such as vacuumed."},

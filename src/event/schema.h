@@ -3,6 +3,7 @@
 // manual, the samples and JSON Schema all come from these tables.
 #pragma once
 
+#include "base/slice.h"
 #include <stddef.h>
 
 typedef enum FieldType {
@@ -32,6 +33,13 @@ typedef struct EventType {
         size_t n_fields;
         const char *sample;       // one JSON object, the data of a sample event
 } EventType;
+
+// May an application use this name for its own events? [a-z][a-z0-9.-]*, 128 at most, and outside of
+// the families that Belfry's own sources have ("file.", "row.", "belfry." ...).
+enum { EVENT_TYPE_MAX = 128 };
+bool event_type_is_own(Slice type);
+// The reserved families, NULL-terminated, each with its dot.
+extern const char *const event_families[];
 
 // Types every source has beside its own: "source.gap" {reason, from, to, detail}.
 extern const EventType event_type_gap;

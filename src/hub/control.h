@@ -95,6 +95,7 @@ int control_fail_with(ControlCall *c, const char *error, json_t *values);
 typedef int (*ControlStep)(ControlCall *c, void *state);
 void control_set_step(
         ControlCall *c, ControlStep step, void *state, void (*free_state)(void *state));
+void control_forget_state(ControlCall *c); // its state is gone: free is not called any more
 // Answer later: keep the ticket, not the call. NULL when it is over.
 uint64_t control_ticket(const ControlCall *c);
 ControlCall *control_find(Control *c, uint64_t ticket);

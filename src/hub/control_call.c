@@ -217,6 +217,13 @@ void control_set_step(
         control_wake(call->client);
 }
 
+void control_forget_state(ControlCall *call)
+{
+        call->step = NULL;
+        call->state = NULL;
+        call->free_state = NULL;
+}
+
 uint64_t control_ticket(const ControlCall *call)
 {
         return call->ticket;

@@ -8,6 +8,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "hub/commands.h"
 #include "hub/control_internal.h"
 #include <errno.h>
 
@@ -116,11 +117,20 @@ static int run_modules(ControlCall *c, void *userdata)
         for (size_t i = 0; i < h->config->n_modules; i++) {
                 const ConfigModule *m = &h->config->modules[i];
                 const ModuleDescription *d = m->description;
-                (void)json_array_append_new(
-                        list, json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", d->name, "kind",
-                                      d->kind == MODULE_SOURCE ? "source" : "sink", "version",
-                                      d->version, "build", d->build, "program", m->program_path,
-                                      "summary", d->summary ? d->summary : ""));
+                json_t *o = json_pack("{s:s, s:s, s:s, s:s, s:s, s:s}", "name", d->name, "kind",
+                        d->kind == MODULE_SOURCE ? "source" : "sink", "version", d->version,
+                        "build", d->build, "program", m->program_path, "summary",
+                        d->summary ? d->summary : "");
+                json_t *commands = json_array();
+                for (size_t k = 0; k < d->n_commands; k++)
+                        (void)json_array_append_new(commands,
+                                json_pack("{s:s, s:s, s:s, s:b}", "verb", d->commands[k].verb,
+                                        "argument",
+                                        d->commands[k].argument ? d->commands[k].argument : "",
+                                        "prose", d->commands[k].prose, "after_removal",
+                                        d->commands[k].after_removal));
+                control_set(o, "commands", commands);
+                (void)json_array_append_new(list, o);
         }
         return control_reply(c, json_pack("{s:o}", "modules", list));
 }
@@ -208,12 +218,15 @@ static int run_sink_ping(ControlCall *c, void *userdata)
 typedef struct Forget {
         Hub *hub;
         uint32_t number;
+        char name[LIMIT_NAME + 1];
 } Forget;
 
 static int forget_step(ControlCall *c, void *state)
 {
         Forget *f = state;
         int r = store_forget_source(batch_txn(f->hub), f->number);
+        if (r == 0)
+                commands_forget_options(f->hub, f->name);
         batch_commit(f->hub);
         if (r < 0)
                 return r;
@@ -241,6 +254,7 @@ static int run_source_forget(ControlCall *c, void *userdata)
         if (!f)
                 return -ENOMEM;
         f->hub = h;
+        (void)snprintf(f->name, sizeof(f->name), "%s", name);
         int r = store_read_begin(h->store);
         if (r >= 0) {
                 r = store_lookup(h->store, STORE_SOURCE, name, &f->number);
@@ -352,6 +366,8 @@ static int run_check_live(ControlCall *c, void *userdata)
 static const ControlParameter parameters_name[] = {{"name", CONTROL_STRING, true}, {0}};
 static const ControlParameter parameters_id[] = {{"id", CONTROL_STRING, true}, {0}};
 static const ControlParameter parameters_maybe_id[] = {{"id", CONTROL_STRING, false}, {0}};
+static const ControlParameter parameters_command[] = {{"name", CONTROL_STRING, true},
+        {"verb", CONTROL_STRING, true}, {"argument", CONTROL_STRING, false}, {0}};
 static const ControlParameter parameters_list[] = {{"sink", CONTROL_STRING, false},
         {"rule", CONTROL_STRING, false}, {"reason", CONTROL_STRING, false}, {0}};
 static const ControlParameter parameters_dead[] = {{"id", CONTROL_STRING, false},
@@ -373,6 +389,7 @@ const ControlMethod control_methods[] = {
         {"GapsList", CONTROL_READ, false, NULL, control_gaps_list},
         {"GapsAck", CONTROL_ADMIN, false, parameters_maybe_id, control_gaps_ack},
         {"SourceForget", CONTROL_ADMIN, true, parameters_name, run_source_forget},
+        {"SourceCommand", CONTROL_ADMIN, true, parameters_command, control_source_command},
         {"SinkPause", CONTROL_ADMIN, false, parameters_name, run_sink_pause},
         {"SinkResume", CONTROL_ADMIN, false, parameters_name, run_sink_resume},
         {"SinkPing", CONTROL_ADMIN, false, parameters_name, run_sink_ping},

@@ -5,6 +5,7 @@
 #include "hub/control.h"
 #include "hub/hub.h"
 
+int control_source_command(ControlCall *c, void *hub); // commands.c
 extern const ControlMethod control_methods[];
 extern const size_t n_control_methods;
 

@@ -7,6 +7,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "build_id.h"
+#include "hub/commands.h"
 #include "hub/spawn.h"
 #include <signal.h>
 #include <sys/epoll.h>
@@ -27,6 +28,9 @@ const char *child_title(const HubChild *c)
         static char title[64];
         if (c->source)
                 (void)snprintf(title, sizeof(title), "source %s", c->source->name);
+        else if (c->errand)
+                (void)snprintf(
+                        title, sizeof(title), "command for source %s", errand_source(c->errand));
         else
                 (void)snprintf(title, sizeof(title), "sink process %d", c->pool_index + 1);
         return title;
@@ -41,14 +45,19 @@ const char *child_state_to_string(const HubChild *c)
 static const ConfigModule *child_module(const HubChild *c)
 {
         const Config *config = c->hub->config;
+        if (c->errand)
+                return errand_module(c->errand);
         return c->source ? config->sources[c->source->index].module : config->sinks[0].module;
+}
+
+static const char *child_instance(const HubChild *c)
+{
+        return c->source ? c->source->name : c->errand ? errand_source(c->errand) : "sinks";
 }
 
 static void child_log(const HubChild *c, int level, const char *message_id, const char *text)
 {
-        log_write(level,
-                &(LogFields){.message_id = message_id,
-                        .instance = c->source ? c->source->name : "sinks"},
+        log_write(level, &(LogFields){.message_id = message_id, .instance = child_instance(c)},
                 "%s: %s", child_title(c), text);
 }
 
@@ -81,6 +90,8 @@ static int child_hello(HubChild *c, Slice payload)
         c->state = CHILD_STARTED;
         if (c->source)
                 return source_send_start(c->source);
+        if (c->errand)
+                return errand_send_start(c->errand);
         MessageStart m = {.credit = SLOTS_PER_PROCESS,
                 .max_event = c->hub->config->limits.event,
                 .options = SLICE_LIT("{}"),
@@ -113,7 +124,7 @@ static int child_told(HubChild *c, uint16_t type, Slice payload)
         case MESSAGE_READY:
                 c->state = CHILD_READY;
                 c->reason[0] = 0;
-                if (!c->source)
+                if (!c->source && !c->errand)
                         pool_ready(c);
                 hub_notify(c->hub);
                 return 0;
@@ -124,7 +135,7 @@ static int child_told(HubChild *c, uint16_t type, Slice payload)
                         (void)snprintf(id, sizeof(id), "%.*s", SLICE_ARG(log.message_id));
                         log_write(log.level & LOG_PRIMASK,
                                 &(LogFields){.message_id = id[0] ? id : NULL,
-                                        .instance = c->source ? c->source->name : "sinks"},
+                                        .instance = child_instance(c)},
                                 "%s: %.*s", child_title(c), SLICE_ARG(log.text));
                 }
                 return r;
@@ -143,6 +154,8 @@ static int child_told(HubChild *c, uint16_t type, Slice payload)
         case MESSAGE_FAILED:
                 return child_failed(c, payload);
         default:
+                if (c->errand)
+                        return errand_frame(c->errand, type, payload);
                 return c->source ? source_frame(c, type, payload) : pool_frame(c, type, payload);
         }
 }
@@ -197,9 +210,10 @@ static int child_cage(HubChild *c, CagePaths *paths, Reason *reason)
         Hub *h = c->hub;
         const ModuleDescription *module = child_module(c)->description;
         int r = 0;
-        if (c->source) {
-                r = cage_paths_from_options(paths, module,
-                        h->config->sources[c->source->index].options, h->credentials_dir, reason);
+        if (c->source || c->errand) {
+                const json_t *options = c->errand ? errand_options(c->errand)
+                                                  : h->config->sources[c->source->index].options;
+                r = cage_paths_from_options(paths, module, options, h->credentials_dir, reason);
                 return r < 0 ? r : spawn_roots_check(paths, h->state_dir, reason);
         }
         for (size_t i = 0; r >= 0 && i < h->config->n_sinks; i++)
@@ -244,10 +258,11 @@ static int child_spawn(HubChild *c, Reason *reason)
         Hub *h = c->hub;
         const ConfigModule *module = child_module(c);
         char argv0[96], instance[LIMIT_NAME + 1];
-        (void)snprintf(argv0, sizeof(argv0), "belfry-%s-%s", c->source ? "source" : "sink",
+        bool source = c->source || c->errand;
+        (void)snprintf(argv0, sizeof(argv0), "belfry-%s-%s", source ? "source" : "sink",
                 module->description->name);
-        if (c->source)
-                (void)snprintf(instance, sizeof(instance), "%s", c->source->name);
+        if (source)
+                (void)snprintf(instance, sizeof(instance), "%s", child_instance(c));
         else
                 (void)snprintf(instance, sizeof(instance), "%d", c->pool_index + 1);
         CagePaths paths = {0};
@@ -259,8 +274,7 @@ static int child_spawn(HubChild *c, Reason *reason)
                         .argv0 = argv0,
                         .instance = instance,
                         .cage = &paths,
-                        .keep_ambient =
-                                c->source && strcmp(module->description->name, "inotify") == 0,
+                        .keep_ambient = source && strcmp(module->description->name, "inotify") == 0,
                         .family_fd = h->family_fd};
                 r = spawn_child(&request, &born, reason);
         }
@@ -274,7 +288,7 @@ static int child_spawn(HubChild *c, Reason *reason)
         c->pidfd = born.pidfd;
         LinkOptions options = {.max_frame = LIMIT_EVENT_MAX + LIMIT_STATE_BATCH + LIMIT_FRAME_SLACK,
                 .max_queue = 64u * 1024 * 1024,
-                .priority = c->source ? PRIORITY_INTAKE : PRIORITY_VERDICT};
+                .priority = source ? PRIORITY_INTAKE : PRIORITY_VERDICT};
         static const LinkHandlers handlers = {.frame = child_frame, .closed = child_link_closed};
         r = link_new(&c->link, h->event, born.link_fd, &options, &handlers, c);
         if (r >= 0)
@@ -329,6 +343,8 @@ void child_birth(HubChild *c)
         }
         c->state = CHILD_DOWN;
         c->link = link_free(c->link);
+        if (c->errand)
+                return; // who wanted it is told
         child_timer(c, 5 * USEC_PER_SEC);
         hub_notify(c->hub);
 }
@@ -375,10 +391,16 @@ static void child_died(HubChild *c, const siginfo_t *si)
                 child_log(c, LOG_WARNING, MESSAGE_ID_MODULE_DIED, how);
         }
         child_gone(c);
-        if (c->source)
+        if (c->errand) {
+                errand_died(c->errand);
+                return;
+        }
+        if (c->source) {
                 c->source->confirm_pending = false;
-        else
+                commands_child_gone(c, asked ? "it was stopped" : c->reason);
+        } else {
                 pool_died(c);
+        }
         if (h->state == HUB_STOPPING)
                 return; // main.c looks whether that was the last
         bool isolation = !c->source && c->pool_index == (int)h->n_pool;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // The hub as one object, shared by the files of this folder and by nothing else. Who does what:
 //   main.c      arguments, configuration, store, notify, the loop, the end
+//   commands.c  what an operator asks of a source; errand.c: a process born for that alone
 //   family.c    births and deaths of module processes, back-off, what they log
 //   intake.c    what sources say: events, state, positions -> the open transaction
 //   commit.c    when the transaction is committed, and what follows from it
@@ -33,6 +34,8 @@ typedef struct HubSource HubSource;
 typedef struct HubSink HubSink;
 typedef struct Delivery Delivery;
 typedef struct Control Control;
+typedef struct Command Command;
+typedef struct Errand Errand;
 
 // Priorities on the loop: smaller runs first.
 enum {
@@ -50,7 +53,8 @@ typedef enum ChildState { CHILD_DOWN, CHILD_BORN, CHILD_STARTED, CHILD_READY, CH
 
 struct HubChild {
         Hub *hub;
-        HubSource *source; // exactly one of source and pool_index says whose it is
+        HubSource *source; // exactly one of source, errand and pool_index says whose it is
+        Errand *errand;    // or this: born for one command; then source is NULL and pool_index -1
         int pool_index;    // -1 for sources; 0..n-1 pool; n: the isolation process
         ChildState state;
         pid_t pid;
@@ -196,6 +200,10 @@ struct Hub {
         sd_event_source *dispatch_event;
         HubSink *dispatch_from; // round robin
         int family_fd;
+        LIST_HEAD(, Command) commands; // to sources, under way (commands.c)
+        LIST_HEAD(, Errand) errands;
+        unsigned n_commands;
+        uint64_t next_command;
         Control *control;
         bool all_paused; // the store is over 85 %
         bool ready_sent;
@@ -222,6 +230,9 @@ const char *child_title(const HubChild *c); // "source uploads", "sink process 1
 // intake.c
 int source_frame(HubChild *c, uint16_t type, Slice payload) _must_use_;
 int source_send_start(HubSource *s) _must_use_;
+// START with the position of source `number` (0: none); and the rows of state it asks for.
+int source_put_start(HubChild *c, uint32_t number, const json_t *options, bool for_command) _must_use_;
+int source_get_state(HubChild *c, uint32_t number, Slice payload) _must_use_;
 // For events the hub itself makes for a source (salvage): one source.gap.
 void intake_gap(HubSource *s, const char *why, const char *from, const char *to, const char *detail);
 

@@ -7,16 +7,17 @@
 #include "base/clock.h"
 #include "base/json.h"
 #include "base/log.h"
+#include "hub/commands.h"
 
 static const ConfigSource *source_config(const HubSource *s)
 {
         return &s->hub->config->sources[s->index];
 }
 
-int source_send_start(HubSource *s)
+int source_put_start(HubChild *c, uint32_t number, const json_t *values, bool for_command)
 {
-        Hub *h = s->hub;
-        _cleanup_(freep) char *options = json_dumps(source_config(s)->options, JSON_COMPACT);
+        Hub *h = c->hub;
+        _cleanup_(freep) char *options = json_dumps(values, JSON_COMPACT);
         if (!options)
                 return -ENOMEM;
         // A batch of the dead process may be in the open transaction: position and state are read
@@ -31,11 +32,17 @@ int source_send_start(HubSource *s)
                 .options = slice_of(options),
                 .credentials_dir = slice_of(h->credentials_dir ? h->credentials_dir : ""),
                 .hostname = slice_of(h->hostname),
+                .for_command = for_command,
         };
-        m.has_position = store_get_position(h->store, s->number, &m.position) == 0;
-        message_put_start(link_begin(s->child.link, MESSAGE_START), &m);
+        m.has_position = number && store_get_position(h->store, number, &m.position) == 0;
+        message_put_start(link_begin(c->link, MESSAGE_START), &m);
         store_read_end(h->store);
-        r = link_end(s->child.link, true);
+        return link_end(c->link, true);
+}
+
+int source_send_start(HubSource *s)
+{
+        int r = source_put_start(&s->child, s->number, source_config(s)->options, false);
         if (r >= 0 && s->paused)
                 r = link_send(s->child.link, MESSAGE_PAUSE, SLICE_NULL);
         return r;
@@ -46,6 +53,8 @@ static bool source_may_type(const HubSource *s, Slice type)
         if (slice_eq_str(type, event_type_gap.name))
                 return true;
         const ModuleDescription *d = source_config(s)->module->description;
+        if (d->own_types && event_type_is_own(type))
+                return true;
         for (size_t i = 0; i < d->n_types; i++)
                 if (slice_eq_str(type, d->types[i].name))
                         return true;
@@ -256,9 +265,9 @@ static int state_row_put(Slice key, Slice value, void *userdata)
         return b->error;
 }
 
-static int intake_state_get(HubSource *s, Slice payload)
+int source_get_state(HubChild *c, uint32_t number, Slice payload)
 {
-        Hub *h = s->hub;
+        Hub *h = c->hub;
         Slice from;
         uint32_t max;
         int r = message_get_state_get(payload, &from, &max);
@@ -270,14 +279,14 @@ static int intake_state_get(HubSource *s, Slice payload)
         r = store_read_begin(h->store);
         if (r < 0)
                 return r;
-        Buf *b = link_begin(s->child.link, MESSAGE_STATE);
+        Buf *b = link_begin(c->link, MESSAGE_STATE);
         size_t at = b->len;
         wire_put_u8(b, 0);
-        r = store_each_state(h->store, s->number, from, max, state_row_put, b);
+        r = store_each_state(h->store, number, from, max, state_row_put, b);
         store_read_end(h->store);
         if (r > 0 && !b->error)
                 b->data[at] = 1;
-        int e = link_end(s->child.link, true);
+        int e = link_end(c->link, true);
         return r < 0 ? r : e;
 }
 
@@ -288,9 +297,13 @@ int source_frame(HubChild *c, uint16_t type, Slice payload)
         int r;
         switch (type) {
         case MESSAGE_EVENTS:
-                return intake_events(s, payload);
+                // Of one that left the configuration: its rules and its table are gone. What it sent is
+                // not confirmed, so it comes again should the source come back.
+                return s->removed ? 0 : intake_events(s, payload);
         case MESSAGE_STATE_GET:
-                return intake_state_get(s, payload);
+                return source_get_state(c, s->number, payload);
+        case MESSAGE_ANSWER:
+                return commands_answer(c, payload);
         case MESSAGE_DEGRADED:
                 r = message_get_bytes(payload, &text);
                 if (r < 0)

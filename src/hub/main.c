@@ -8,6 +8,7 @@
 #include "base/failpoint.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "hub/commands.h"
 #include "module/cage.h"
 #include <getopt.h>
 #include <libgen.h>
@@ -127,6 +128,7 @@ static int on_stop(sd_event_source *e, const struct signalfd_siginfo *si, void *
         (void)sd_notifyf(0, "STOPPING=1\nSTATUS=stopping\nEXTEND_TIMEOUT_USEC=%llu",
                 (unsigned long long)(h->config->limits.stop_usec + 2 * USEC_PER_SEC));
         h->state = HUB_STOPPING;
+        commands_stop(h);
         h->stop_began_boot = clock_boot_usec() -
                              (h->config->limits.stop_usec > USEC_PER_SEC ? USEC_PER_SEC / 2 : 0);
         HubSource *s;
@@ -272,6 +274,7 @@ static int hub_start(Hub *h, const Arguments *a, Reason *reason)
 
 static void hub_end(Hub *h)
 {
+        commands_stop(h);
         control_stop(h);
         for (unsigned i = 0; i < POOL_MAX; i++)
                 child_clear(&h->pool[i]);

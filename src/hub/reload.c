@@ -7,6 +7,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "hub/commands.h"
 
 static HubSource *source_by_name(Hub *h, const char *name)
 {
@@ -298,6 +299,7 @@ int hub_apply(Hub *h, Config *c, RuleSet *rules, Reason *reason)
                 return reason_errno(
                         reason, r, "cannot register the names of the configuration in the store");
         }
+        commands_keep_options(h, c);
         // No commit before the switch: what follows a commit looks at the sinks through the configuration.
         apply_switch(h, c, rules, source_of, sink_of);
         HubSink *k;

@@ -10,6 +10,7 @@
 #pragma once
 
 #include "config/option.h"
+#include "config/source_command.h"
 #include "event/schema.h"
 #include <systemd/sd-event.h>
 
@@ -24,20 +25,13 @@ typedef struct SourceEvent {
         Slice data;         // one JSON object
 } SourceEvent;
 
-// What an operator may ask of a source: belfry source VERB NAME [ARGUMENT].
-typedef struct SourceCommand {
-        const char *verb;     // "doctor"
-        const char *argument; // as usage shows it: "[TABLE]"; NULL = none
-        const char *prose;    // one sentence for the help and the manual
-        bool after_removal;   // also for a source that left the configuration, with its last options
-} SourceCommand;
-
 typedef struct SourceModule {
         const char *name, *summary;
         const Option *options;
         size_t n_options, options_size;
         const EventType *types;
         size_t n_types;
+        bool own_types; // beside them any type that event_type_is_own() (an application names it)
         bool needs_network; // its cage lets it create INET sockets
         const SourceCommand *commands; // may be NULL
         size_t n_commands;

@@ -83,6 +83,7 @@ static int rule_scope(Rule *r, const Config *c, PathTable *paths)
                 if (!r->sources[i])
                         continue;
                 const ModuleDescription *m = c->sources[i].module->description;
+                scope.own_types = scope.own_types || m->own_types;
                 for (size_t j = 0; j < m->n_types; j++) {
                         bool have = false;
                         for (size_t k = 0; k < scope.n_types; k++)
@@ -91,6 +92,7 @@ static int rule_scope(Rule *r, const Config *c, PathTable *paths)
                                 types[scope.n_types++] = &m->types[j];
                 }
         }
+        scope.open = scope.open && !scope.own_types;
         types[scope.n_types++] = &event_type_gap;
         unit_init(&r->unit, &scope);
         r->unit.arena = arena;

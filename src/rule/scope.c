@@ -135,7 +135,7 @@ TypeMask scope_path(const Scope *s, const Node *path, Fault *fault)
         }
         if (path->n_steps == 0)
                 return MASK(VALUE_OBJECT);
-        if (s->open)
+        if (s->open || s->own_types)
                 return MASK_ANY;
         PathLook look = {0};
         for (size_t i = 0; i < s->n_types; i++)
@@ -181,7 +181,7 @@ bool scope_has_type(const Scope *s, Slice name)
         for (size_t i = 0; i < s->n_types; i++)
                 if (slice_eq_str(name, s->types[i]->name))
                         return true;
-        return s->open;
+        return s->open || (s->own_types && event_type_is_own(name));
 }
 
 bool scope_has_type_with(const Scope *s, Slice part, NodeType how)
@@ -196,7 +196,7 @@ bool scope_has_type_with(const Scope *s, Slice part, NodeType how)
                         slice_eq((Slice){name.data + name.len - part.len, part.len}, part))
                         return true;
         }
-        return s->open;
+        return s->open || s->own_types;
 }
 
 int scope_type_fault(const Scope *s, Slice name, size_t start, size_t end, Fault *fault)

@@ -18,6 +18,7 @@ typedef struct Scope {
         const EventType *const *types;
         size_t n_types;
         bool open; // nothing is declared: every field may be there and be anything
+        bool own_types; // beside the declared ones also types that event_type_is_own()
         bool any_capture; // the filter is wrong already: what it captures is not known
         PathTable *paths; // NULL: an expression by itself
 } Scope;

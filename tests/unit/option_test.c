@@ -341,8 +341,10 @@ static void test_tables(void **state)
 // ---- descriptions
 static const EventField fields[] = {{"size", FIELD_NUMBER, "Bytes."}};
 static const EventType types[] = {{"a.b", "It was.", fields, 1, "{\"size\":1}"}};
+static const SourceCommand commands[] = {
+        {"doctor", NULL, "Says how it is.", true}, {"backfill", "[TABLE]", "Begins.", false}};
 static const ModuleDescription description = {
-        "name", MODULE_SOURCE, "1", "2", "Sums up.", rows, N_ROWS, types, 1};
+        "name", MODULE_SOURCE, "1", "2", "Sums up.", rows, N_ROWS, types, 1, true, commands, 2};
 
 static int describe_and_parse(void *arg)
 {
@@ -410,6 +412,17 @@ static void test_foreign_descriptions(void **state)
                 "{\"describe\":1,\"kind\":\"sink\",\"name\":\"a\",\"version\":\"1\",\"build\":"
                 "\"1\","
                 "\"options\":[],\"types\":[{\"name\":\"x\"}]}",
+                "{\"describe\":1,\"kind\":\"source\",\"name\":\"a\",\"version\":\"1\",\"build\":"
+                "\"1\",\"options\":[],\"own_types\":1}",
+                "{\"describe\":1,\"kind\":\"source\",\"name\":\"a\",\"version\":\"1\",\"build\":"
+                "\"1\",\"options\":[],\"commands\":{}}",
+                "{\"describe\":1,\"kind\":\"source\",\"name\":\"a\",\"version\":\"1\",\"build\":"
+                "\"1\",\"options\":[],\"commands\":[{\"verb\":\"forget\",\"prose\":\"x\"}]}",
+                "{\"describe\":1,\"kind\":\"source\",\"name\":\"a\",\"version\":\"1\",\"build\":"
+                "\"1\",\"options\":[],\"commands\":[{\"verb\":\"a\",\"prose\":\"x\"},"
+                "{\"verb\":\"a\",\"prose\":\"x\"}]}",
+                "{\"describe\":1,\"kind\":\"source\",\"name\":\"a\",\"version\":\"1\",\"build\":"
+                "\"1\",\"options\":[],\"commands\":[{\"verb\":\"a b\",\"prose\":\"x\"}]}",
         };
         for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
                 ModuleDescription *d = NULL;

@@ -286,6 +286,23 @@ static void test_schema(void **state)
         json_tree_deinit(&t);
 }
 
+static void test_own_types(void **state)
+{
+        static const char *const good[] = {"a", "order.paid", "deploy-1.done", "filed.x", "rows"};
+        static const char *const bad[] = {"", "A", "1a", "a b", "a_b", "\xc3\xa4", "file.created",
+                "file.", "file", "row", "message", "belfry.x", "source.gap", "sink.x",
+                "timer.elapsed"};
+        char longest[EVENT_TYPE_MAX + 2];
+        for (size_t i = 0; i < N_ELEMENTS(good); i++)
+                assert_true(event_type_is_own(slice_of(good[i])));
+        for (size_t i = 0; i < N_ELEMENTS(bad); i++)
+                assert_false(event_type_is_own(slice_of(bad[i])));
+        assert_false(event_type_is_own((Slice){"a\0b", 3}));
+        memset(longest, 'a', sizeof longest);
+        assert_true(event_type_is_own((Slice){longest, EVENT_TYPE_MAX}));
+        assert_false(event_type_is_own((Slice){longest, EVENT_TYPE_MAX + 1}));
+}
+
 static int build(void *arg)
 {
         _cleanup_(buf_deinitp) Buf b = BUF_INIT(1 << 16);
@@ -320,6 +337,7 @@ int main(void)
                 cmocka_unit_test(test_damage),
                 cmocka_unit_test(test_delivery_ids),
                 cmocka_unit_test(test_schema),
+                cmocka_unit_test(test_own_types),
                 cmocka_unit_test(test_torture),
         };
         return cmocka_run_group_tests(tests, setup, NULL);

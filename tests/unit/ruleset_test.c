@@ -64,6 +64,8 @@ typedef struct Run {
         RuleRoutes routes;
 } Run;
 
+static void refused(ConfigRule *rules, size_t n, const char *expected);
+
 static void run_begin(Run *x, ConfigRule *rules, size_t n)
 {
         *x = (Run){.buf = BUF_INIT(1 << 22)};
@@ -88,6 +90,29 @@ static void run_end(Run *x)
         x->set = ruleset_free(x->set);
         buf_deinit(&x->buf);
         diagnostics_deinit(&x->d);
+}
+
+// A source whose events have types of their own: any but those of the families, with any field.
+static void test_own_types(void **state)
+{
+        static const ModuleDescription own = {.name = "own", .own_types = true};
+        static const ConfigModule module = {.description = (ModuleDescription *)&own};
+        ConfigRule rules[] = {{.name = "a",
+                                      .to = to_ops,
+                                      .when = TEXT("type == 'order.paid' and data.total > 5")},
+                {.name = "b", .to = to_slack, .when = TEXT("type startswith 'order.' and data.x")},
+                {.name = "c", .to = to_all, .when = TEXT("type == 'file.created'")}};
+        const ConfigModule *before = sources[0].module;
+        sources[0].module = sources[1].module = &module;
+        refused(rules, 3, "no source here has events of type 'file.created'");
+        Run x;
+        run_begin(&x, rules, 2);
+        run_event(&x, 0, "order.paid", "{\"total\":7,\"x\":true}", 1000);
+        assert_int_equal(x.routes.n, 2);
+        run_event(&x, 0, "order.sent", "{\"total\":7}", 1000);
+        assert_int_equal(x.routes.n, 0);
+        run_end(&x);
+        sources[0].module = sources[1].module = before;
 }
 
 static void test_merging(void **state)
@@ -527,6 +552,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_merging),
+                cmocka_unit_test(test_own_types),
                 cmocka_unit_test(test_holes),
                 cmocka_unit_test(test_body),
                 cmocka_unit_test(test_failures_stay_alone),
