@@ -18,6 +18,7 @@ import struct
 import subprocess
 import tempfile
 import time
+from pathlib import Path
 
 from fake_hub import Reader, cage_list, pack_bytes
 
@@ -63,11 +64,11 @@ class Batch:
 
 
 class SourceHub:
-    def __init__(self, program, options, name="files", read=("/",), user=None, wrapper=()):
+    def __init__(self, program, options, name="files", read=("/",), user=None, wrapper=(), defaults=DEFAULTS):
         self.program, self.name, self.read, self.user, self.wrapper = program, name, read, user, list(wrapper)
         version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
         self.build = re.search(r"build (\S+?)\)", version.stdout).group(1)
-        self.options = {**DEFAULTS, **options}
+        self.options = {**defaults, **options}
         self.position, self.state, self.events = None, {}, []
         self.changes = 0        # state rows changed, durable
         self.durable = True
@@ -111,7 +112,7 @@ class SourceHub:
                 os.close(fd)
 
         environment = {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")}
-        command = [*self.wrapper, self.program, self.name] if self.wrapper else ["belfry-source-inotify", self.name]
+        command = [*self.wrapper, self.program, self.name] if self.wrapper else [Path(self.program).name, self.name]
         self.process = subprocess.Popen(command, executable=None if self.wrapper else self.program,
                                         stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=self.stderr,
                                         env=environment, preexec_fn=arrange, pass_fds=(3, 4, 5), user=self.user)
