@@ -64,6 +64,11 @@ static const CommandOption sign_options[] = {
         {0},
 };
 
+static const CommandOption tail_options[] = {
+        {"filter", "EXPR", "only events that fit this expression, as the when of a rule has it"},
+        {0},
+};
+
 static const CommandOption verify_options[] = {
         {"secret", "SECRET",
                 "file:PATH, credential:NAME or the value; may be repeated ($BELFRY_SECRET)"},
@@ -84,7 +89,7 @@ const Command commands[] = {
         {"modules", "[ls] [NAME]", 0, 1,
                 "list the modules; of one: its events, their fields, samples", NULL,
                 command_modules, true},
-        {"tail", "", 0, 0, "show events as they are stored", NULL, command_tail, false},
+        {"tail", "", 0, 0, "show events as they come in", tail_options, command_tail, false},
         {"why", "ID", 1, 1, "tell the story of an event", NULL, command_why, false},
         {"dead", "[ls]", 0, 0, "list the dead letters", dead_filters, command_dead, true},
         {"dead show", "ID", 1, 1, "show a dead letter: headers and body", NULL, command_dead_show,

@@ -116,9 +116,11 @@ void print_diagnostics(FILE *f, const json_t *list)
         {
                 _cleanup_(buf_deinitp) Buf b = BUF_INIT(CELL_MAX), line = BUF_INIT(CELL_MAX);
                 const char *file = get_text(d, "file"), *path = get_text(d, "path");
-                if (*file)
+                if (*file && get_int(d, "line"))
                         buf_addf(&line, "%s:%lld:%lld: ", file, (long long)get_int(d, "line"),
                                 (long long)get_int(d, "column"));
+                else if (*file) // of the file as a whole
+                        buf_addf(&line, "%s: ", file);
                 if (strcmp(get_text(d, "severity"), "warning") == 0)
                         buf_add_str(&line, "warning: ");
                 if (*path)

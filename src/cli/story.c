@@ -29,14 +29,17 @@ static ExitStatus on_event(Context *c, json_t *answer, bool last, void *userdata
                         get_time(e, "time", &usec) ? local_time(usec, when) : "-",
                         colour_off(c, COLOUR_DIM), get_text(e, "type"));
                 print_escaped(slice_of(get_text(e, "subject")));
-                (void)printf("  %s\n", get_text(e, "id"));
+                (void)printf("  %s%s\n", get_text(e, "id"),
+                        get_int(answer, "routes") ? "" : "  (no rule wants it)");
         }
         return fflush(stdout) == 0 ? STATUS_OK : STATUS_FAILED;
 }
 
 ExitStatus command_tail(Context *c)
 {
-        return client_stream(c, "Tail", NULL, on_event, NULL);
+        const char *filter = option_value(c, "filter");
+        return client_stream(
+                c, "Tail", filter ? json_pack("{s:s}", "filter", filter) : NULL, on_event, NULL);
 }
 
 // ---- why

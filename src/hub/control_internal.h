@@ -76,6 +76,7 @@ struct Control {
         unsigned n_clients;
         uint64_t last_ticket;
         unsigned n_tails;             // calls of Tail under way
+        unsigned tail_cost;           // of their filters, for each event
         char unknown[LIMIT_LOG_TEXT]; // names in the roles that do not exist; "" = none
 };
 

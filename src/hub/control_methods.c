@@ -373,6 +373,7 @@ static const ControlParameter parameters_list[] = {{"sink", CONTROL_STRING, fals
 static const ControlParameter parameters_dead[] = {{"id", CONTROL_STRING, false},
         {"all", CONTROL_BOOL, false}, {"sink", CONTROL_STRING, false},
         {"rule", CONTROL_STRING, false}, {"reason", CONTROL_STRING, false}, {0}};
+static const ControlParameter parameters_tail[] = {{"filter", CONTROL_STRING, false}, {0}};
 static const ControlParameter parameters_reload[] = {{"force", CONTROL_BOOL, false},
         {"park", CONTROL_BOOL, false}, {"drop", CONTROL_BOOL, false}, {0}};
 
@@ -396,7 +397,7 @@ const ControlMethod control_methods[] = {
         {"Reload", CONTROL_ADMIN, false, parameters_reload, run_reload},
         {"CheckLive", CONTROL_ADMIN, false, NULL, run_check_live},
         {"Why", CONTROL_READ, true, parameters_id, control_why},
-        {"Tail", CONTROL_READ, true, NULL, control_tail},
+        {"Tail", CONTROL_READ, true, parameters_tail, control_tail},
 };
 const size_t n_control_methods = N_ELEMENTS(control_methods);
 

@@ -300,4 +300,4 @@ int control_start(Hub *h, Reason *reason) _must_use_;
 void control_stop(Hub *h);
 void control_roles_apply(Hub *h);       // after a reload
 const char *control_unknown(const Hub *h); // configured users and groups that do not exist; "" = none
-void control_tail_event(Hub *h, const Record *r); // one stored event, for tail clients
+void control_tail_event(Hub *h, const Record *r, unsigned n_routes); // for tail clients

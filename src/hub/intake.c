@@ -131,6 +131,7 @@ static int intake_store(HubSource *s, const Record *record, Slice bytes)
         s->last_event_usec = record->time_usec;
         if (routes.n == 0)
                 s->unmatched++;
+        control_tail_event(h, record, routes.n);
         if (routes.n == 0 && !gap)
                 return 0;
 
@@ -147,7 +148,6 @@ static int intake_store(HubSource *s, const Record *record, Slice bytes)
                         &(LogFields){.message_id = MESSAGE_ID_GAP, .instance = s->name},
                         "something may have gone unreported: %.*s", SLICE_ARG(record->data));
         }
-        control_tail_event(h, record);
         return intake_place(h, seq, &routes);
 }
 

@@ -209,6 +209,36 @@ def test_tail(daemon, receiver, watched):
     assert any(name.startswith("more") for name in seen)
 
 
+def test_tail_filter(daemon, receiver, watched):
+    daemon.write(simple_config(watched, receiver.url, rule="""when = "data.name == 'a'";"""))
+    daemon.start()
+    s = socket.socket(socket.AF_UNIX)
+    s.settimeout(20)
+    s.connect(str(daemon.run / "control"))
+    filter = "type == 'file.created' and data.size > 2 and data.name =~ /^(a|b)/"
+    s.sendall(json.dumps({"method": "io.belfry.Control.Tail", "more": True, "parameters": {"filter": filter}}).encode() + b"\0")
+    assert s.recv(4096) == b'{"parameters":{},"continues":true}\0'
+    for name, text in (("c", "long enough"), ("a", "x"), ("b", "long"), ("a2", "long"), ("a3", "x")):
+        (watched / name).write_text(text)
+    data = b""
+    while data.count(b"\0") < 2:
+        data += s.recv(65536)
+    answers = [json.loads(x)["parameters"] for x in data.split(b"\0")[:-1]]
+    assert [(a["event"]["data"]["name"], a["routes"]) for a in answers] == [("b", 0), ("a2", 0)]  # no rule wants them
+    s.close()
+    bad = daemon.belfry("tail", "--filter", "data.szie > 10 and type == 'x'", check=1)
+    assert bad.stdout == "" and bad.stderr == (
+        "filter: the events here have no field data.szie (did you mean data.size?)\n"
+        "  data.szie > 10 and type == 'x'\n"
+        "       ^~~~\n"
+        "belfry: the filter has a fault\n")
+    assert "has a fault" in daemon.belfry("tail", "--filter", "", check=1).stderr
+    assert "is over 4096 bytes" in daemon.belfry("tail", "--filter", "type == 'x' or " * 400 + "true", check=1).stderr
+    costly = " or ".join(f"data.name =~ /a{n}/" for n in range(21))
+    assert "would cost too much" in daemon.belfry("tail", "--filter", costly, check=1).stderr
+    assert daemon.status()["state"] == "running"
+
+
 def test_reload_and_check(daemon, receiver, watched):
     good = simple_config(watched, receiver.url)
     daemon.write(good)
