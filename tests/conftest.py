@@ -8,12 +8,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness import Daemon, Receiver  # noqa: E402
 
 
-def pytest_configure(config):
-    # Both want a build without sanitizers; each is a phase of scripts/check.
-    config.addinivalue_line("markers", "bursts: large numbers")
-    config.addinivalue_line("markers", "service: the installed service under a real systemd")
-
-
 @pytest.fixture
 def receiver():
     r = Receiver()

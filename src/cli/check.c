@@ -84,6 +84,10 @@ static void check_options(Diagnostics *d, Place place, const char *instance, con
                 const json_t *v = json_object_get(values, rows[i].name);
                 if (v && rows[i].type == OPTION_GROUP)
                         check_options(d, place, instance, rows[i].rows, rows[i].n_rows, v);
+                else if (v && rows[i].type == OPTION_GROUP_LIST)
+                        for (size_t k = 0; k < json_array_size(v); k++)
+                                check_options(d, place, instance, rows[i].rows, rows[i].n_rows,
+                                        json_array_get(v, k));
                 else if (v)
                         check_value(d, place, instance, &rows[i], v);
         }

@@ -53,7 +53,7 @@ static json_t *describe_row(const Option *row)
                         append(&values, json_string(*v));
                 put(&o, "values", values);
         }
-        if (row->type == OPTION_GROUP)
+        if (option_has_rows(row->type))
                 put(&o, "rows", describe_rows(row->rows, row->n_rows));
         put_text(&o, "since", row->since);
         put_text(&o, "prose", row->prose);
@@ -104,6 +104,7 @@ json_t *module_describe(const ModuleDescription *d)
         put_text(&o, "version", d->version);
         put_text(&o, "build", d->build);
         put_text(&o, "summary", d->summary);
+        put(&o, "network", json_boolean(d->network));
         put(&o, "options", describe_rows(d->options, d->n_options));
         for (size_t i = 0; i < d->n_types; i++)
                 append(&types, describe_type(&d->types[i]));

@@ -25,6 +25,7 @@ typedef struct ModuleDescription {
         const SourceCommand *commands; // sources
         size_t n_commands;
         bool checks; // PROGRAM --check judges values that the table cannot
+        bool network; // it may connect out: its cage holds what names and certificates need
 } ModuleDescription;
 
 json_t *module_describe(const ModuleDescription *d); // new reference

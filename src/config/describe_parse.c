@@ -99,7 +99,7 @@ static int parse_row(Owned *o, const json_t *j, unsigned depth, Option *row, Rea
         if (r == -EINVAL)
                 return reason_set(reason, r, "its option %.64s is not described well",
                         row->name ? row->name : "?");
-        if (r == 0 && row->type == OPTION_GROUP)
+        if (r == 0 && option_has_rows(row->type))
                 r = parse_rows(
                         o, json_object_get(j, "rows"), depth + 1, &row->rows, &row->n_rows, reason);
         return r;
@@ -233,6 +233,7 @@ static int parse_head(Owned *o, Reason *reason)
         d->version = text_of(o->json, "version", true, &r);
         d->build = text_of(o->json, "build", true, &r);
         d->summary = text_of(o->json, "summary", false, &r);
+        d->network = json_is_true(json_object_get(o->json, "network"));
         if (r == 0 && strcmp(kind, "source") != 0 && strcmp(kind, "sink") != 0)
                 r = -EINVAL;
         if (r == 0 && !text_is_name(slice_of(d->name)))

@@ -73,6 +73,7 @@ static const char *placeholder(OptionType t)
                 [OPTION_SECRET_LIST] = "reference | [ reference, ... ]",
                 [OPTION_STRING_MAP] = "{ name = string; ... }",
                 [OPTION_GROUP] = "{ ... }",
+                [OPTION_GROUP_LIST] = "( string | { ... }, ... )",
                 [OPTION_TEMPLATE] = "{ ... } | string",
         };
         return words[t] ? words[t] : "word";
@@ -131,7 +132,7 @@ void option_document_man(const Option *rows, size_t n, Buf *out)
                 man_text(out, rows[i].prose);
                 buf_add_char(out, '\n');
                 man_facts(&rows[i], out);
-                if (rows[i].type == OPTION_GROUP)
+                if (option_has_rows(rows[i].type))
                         option_document_man(rows[i].rows, rows[i].n_rows, out);
         }
         buf_add_str(out, ".El\n");
@@ -248,6 +249,7 @@ static void sample_value(const Option *row, Buf *out)
                 [OPTION_SECRET] = "\"credential:name\"",
                 [OPTION_SECRET_LIST] = "\"credential:name\"",
                 [OPTION_STRING_MAP] = "{ name = \"value\"; }",
+                [OPTION_GROUP_LIST] = "( \"...\" )",
                 [OPTION_TEMPLATE] = "{ text = \"${subject}\"; }",
         };
         const char *def = default_of(row);

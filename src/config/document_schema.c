@@ -75,6 +75,11 @@ static json_t *row_schema(const Option *row)
         case OPTION_GROUP:
                 o = schema_rows(row->rows, row->n_rows);
                 break;
+        case OPTION_GROUP_LIST:
+                o = json_pack("{s[{ss}{sss{s[{ss}o]}}]}", "anyOf", "type", "string", "type",
+                        "array", "items", "anyOf", "type", "string",
+                        schema_rows(row->rows, row->n_rows));
+                break;
         case OPTION_STRING_MAP:
                 o = json_pack(
                         "{sss{ss}}", "type", "object", "additionalProperties", "type", "string");

@@ -25,6 +25,7 @@ static const char *const type_names[_OPTION_TYPE_MAX] = {
         [OPTION_SECRET_LIST] = "secret-list",
         [OPTION_STRING_MAP] = "string-map",
         [OPTION_GROUP] = "group",
+        [OPTION_GROUP_LIST] = "group-list",
         [OPTION_TEMPLATE] = "template",
 };
 
@@ -45,6 +46,7 @@ static const char *const type_expected[_OPTION_TYPE_MAX] = {
         [OPTION_SECRET_LIST] = "a reference such as \"credential:NAME\", or a list of them",
         [OPTION_STRING_MAP] = "a group of strings such as { name = \"value\"; }",
         [OPTION_GROUP] = "a group such as { name = value; }",
+        [OPTION_GROUP_LIST] = "a list of strings or groups such as ( \"a\", { name = value; } )",
         [OPTION_TEMPLATE] = "a group, a list or a string",
 };
 
@@ -56,6 +58,7 @@ static const char *const flag_names[OPTION_FLAG_BITS] = {
         "rebaseline",
         "stored",
         "headers",
+        "cage-files",
 };
 
 const char *option_type_to_string(OptionType t)
@@ -85,6 +88,11 @@ bool option_is_list(OptionType t)
 {
         return t == OPTION_STRING_LIST || t == OPTION_PATH_LIST || t == OPTION_DURATION_LIST ||
                t == OPTION_SECRET_LIST;
+}
+
+bool option_has_rows(OptionType t)
+{
+        return t == OPTION_GROUP || t == OPTION_GROUP_LIST;
 }
 
 bool option_is_text(OptionType t)
@@ -296,7 +304,8 @@ int option_default(const Option *row, json_t **ret)
                 *ret = NULL;
                 return 0;
         }
-        if (row->type == OPTION_STRING_MAP || row->type == OPTION_TEMPLATE)
+        if (row->type == OPTION_STRING_MAP || row->type == OPTION_TEMPLATE ||
+                row->type == OPTION_GROUP_LIST)
                 return -EINVAL; // these have no default spelling
         if (row->type == OPTION_ENUM && option_enum_index(row, def) < 0)
                 return -EINVAL;

@@ -27,6 +27,7 @@ typedef enum OptionType {
         OPTION_SECRET_LIST,   // char **: one reference or several
         OPTION_STRING_MAP,    // StringMap: name = value, each value a string or a reference
         OPTION_GROUP,         // an embedded struct with a table of its own (rows, n_rows)
+        OPTION_GROUP_LIST,    // GroupList; a string stands for a group that sets only the first row
         OPTION_TEMPLATE,      // only in the table of rules (a ConfigTemplate); option_fill refuses it
         _OPTION_TYPE_MAX,
         _OPTION_TYPE_INVALID = -22,
@@ -40,6 +41,7 @@ typedef enum OptionFlags {
         OPTION_REBASELINE = 16, // changing it makes the source take stock anew
         OPTION_STORED = 32,     // its value is fixed in what is queued (method, format)
         OPTION_HEADERS = 64,    // a map whose names are HTTP header fields that a user may set
+        OPTION_CAGE_FILES = 128, // the very files named may be read: a path, or name=/path in a text
 } OptionFlags;
 
 typedef struct UsecList {
@@ -52,6 +54,11 @@ typedef struct StringMap {
         size_t n;
 } StringMap;
 
+typedef struct GroupList {
+        void *items; // n structs of the row's item_size
+        size_t n;
+} GroupList;
+
 typedef struct Option {
         const char *name;
         OptionType type;
@@ -61,8 +68,9 @@ typedef struct Option {
         const char *min, *max;     // as a user would write them; NULL = none
         const char *def;           // default as a user would write it; NULL = unset; lists: "a, b"
         const char *const *values; // OPTION_ENUM: NULL-terminated, the first is the default unless def
-        const struct Option *rows; // OPTION_GROUP
+        const struct Option *rows; // OPTION_GROUP, OPTION_GROUP_LIST: offsets are into one item
         size_t n_rows;
+        size_t item_size;          // OPTION_GROUP_LIST
         const char *since;         // "0.1"
         const char *prose;
 } Option;

@@ -190,7 +190,12 @@ static int check_row(const Option *row, unsigned depth, Reason *reason)
                         return reason_set(reason, -EINVAL, "option %s: bad bound", row->name);
         if (row->type == OPTION_ENUM && option_n_values(row) == 0)
                 return reason_set(reason, -EINVAL, "option %s: no values", row->name);
-        if (row->type == OPTION_GROUP)
+        if (row->type == OPTION_GROUP_LIST && (row->n_rows == 0 || row->def))
+                return reason_set(reason, -EINVAL,
+                        "option %s: a list of groups needs rows and has no "
+                        "default",
+                        row->name);
+        if (option_has_rows(row->type))
                 return option_check_rows(row->rows, row->n_rows, depth + 1, reason);
         int r = option_default(row, &def);
         json_decref(def);

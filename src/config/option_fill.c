@@ -137,6 +137,26 @@ static int fill_scalar(const Option *row, void *dst, const json_t *j, Reason *re
 
 static int fill_rows(const Option *rows, size_t n, void *dst, const json_t *values, Reason *reason);
 
+static int fill_group_list(const Option *row, GroupList *dst, const json_t *j, Reason *reason)
+{
+        size_t n = json_array_size(j);
+        if (!json_is_array(j) || n > LIMIT_LIST)
+                return misfit(row, reason);
+        dst->items = calloc(n ? n : 1, row->item_size);
+        if (!dst->items)
+                return -ENOMEM;
+        for (; dst->n < n; dst->n++) {
+                int r = fill_rows(row->rows, row->n_rows,
+                        (char *)dst->items + dst->n * row->item_size, json_array_get(j, dst->n),
+                        reason);
+                if (r < 0) {
+                        dst->n++; // what is half filled is cleared too
+                        return reason_prefix(reason, r, "%s", row->name);
+                }
+        }
+        return 0;
+}
+
 static int fill_value(const Option *row, void *dst, json_t *j, Reason *reason)
 {
         int r;
@@ -157,6 +177,8 @@ static int fill_value(const Option *row, void *dst, json_t *j, Reason *reason)
         case OPTION_GROUP:
                 r = fill_rows(row->rows, row->n_rows, member(row, dst), j, reason);
                 return r < 0 ? reason_prefix(reason, r, "%s", row->name) : 0;
+        case OPTION_GROUP_LIST:
+                return fill_group_list(row, member(row, dst), j, reason);
         case OPTION_TEMPLATE:
                 return misfit(row, reason);
         default:
@@ -218,6 +240,14 @@ static void clear_map(StringMap *m)
         *m = (StringMap){0};
 }
 
+static void clear_group_list(const Option *row, GroupList *list)
+{
+        for (size_t i = 0; i < list->n; i++)
+                option_clear(row->rows, row->n_rows, (char *)list->items + i * row->item_size);
+        free(list->items);
+        *list = (GroupList){0};
+}
+
 static void clear_value(const Option *row, void *dst)
 {
         void *at = member(row, dst);
@@ -243,6 +273,9 @@ static void clear_value(const Option *row, void *dst)
                 break;
         case OPTION_GROUP:
                 option_clear(row->rows, row->n_rows, at);
+                break;
+        case OPTION_GROUP_LIST:
+                clear_group_list(row, at);
                 break;
         case OPTION_BOOL:
                 *(bool *)at = false;

@@ -9,13 +9,14 @@
 const char *option_type_to_string(OptionType t); // "duration-list"; NULL when out of range
 OptionType option_type_from_string(const char *s);
 const char *option_flag_name(unsigned bit); // "reloadable" of OPTION_RELOADABLE; NULL when unknown
-enum { OPTION_FLAG_BITS = 7 };
+enum { OPTION_FLAG_BITS = 8 };
 
 // What a value of this type looks like, for "expected ...": "a duration such as \"15s\"".
 const char *option_type_expected(const Option *row);
 // The row of one element of a list row (or of a map's value); the row itself for others.
 Option option_element(const Option *row);
 bool option_is_list(OptionType t);
+bool option_has_rows(OptionType t); // a group, or a list of them
 bool option_is_text(OptionType t); // its value, or its elements, are strings (enums too)
 
 // A scalar quantity as a user writes it: integers, durations (in microseconds) and sizes (bytes).

@@ -152,16 +152,25 @@ static json_t *read_text(Reader *r, const Option *row, const ScanNode *n)
         return keep(r, json_string(text));
 }
 
+static json_t *read_group_item(Reader *r, const Option *row, const ScanNode *n);
+
+static json_t *read_element(Reader *r, const Option *element, const ScanNode *n)
+{
+        return element->type == OPTION_GROUP_LIST ? read_group_item(r, element, n)
+                                                  : value_read(r, element, n);
+}
+
 static json_t *read_list(Reader *r, const Option *row, const ScanNode *n)
 {
+        bool groups = row->type == OPTION_GROUP_LIST;
         Option element = option_element(row);
-        if (n->kind == SCAN_GROUP || n->kind == SCAN_BOOL || n->kind == SCAN_FLOAT)
+        if ((n->kind == SCAN_GROUP && !groups) || n->kind == SCAN_BOOL || n->kind == SCAN_FLOAT)
                 return wrong_type(r, row, n);
         if (n->kind != SCAN_LIST && n->kind != SCAN_ARRAY) {
                 // One value stands for a list of one.
                 if (n->kind == SCAN_INTEGER && row->type != OPTION_DURATION_LIST)
                         return wrong_type(r, row, n);
-                json_t *one = value_read(r, &element, n);
+                json_t *one = read_element(r, &element, n);
                 json_t *list = one ? keep(r, json_pack("[o]", one)) : NULL;
                 return list;
         }
@@ -172,7 +181,7 @@ static json_t *read_list(Reader *r, const Option *row, const ScanNode *n)
         json_t *list = keep(r, json_array());
         bool whole = list;
         for (const ScanNode *e = scan_first(r->scan, n); list && e; e = scan_next(r->scan, e)) {
-                json_t *j = value_read(r, &element, e);
+                json_t *j = read_element(r, &element, e);
                 if (!j)
                         whole = false;
                 else if (json_array_append_new(list, j) < 0)
@@ -235,6 +244,23 @@ static json_t *read_group(Reader *r, const Option *row, const ScanNode *n)
         return NULL;
 }
 
+// A string among the groups stands for one that sets only the first row.
+static json_t *read_group_item(Reader *r, const Option *row, const ScanNode *n)
+{
+        if (n->kind != SCAN_STRING)
+                return read_group(r, row, n);
+        json_t *one = value_read(r, &row->rows[0], n), *group = NULL;
+        if (one)
+                group = keep(r, json_pack("{so}", row->rows[0].name, one));
+        for (size_t i = 1; group && i < row->n_rows; i++) {
+                json_t *def = NULL;
+                if (option_default(&row->rows[i], &def) < 0 ||
+                        (def && json_object_set_new(group, row->rows[i].name, def) < 0))
+                        r->error = -ENOMEM;
+        }
+        return group;
+}
+
 json_t *value_read(Reader *r, const Option *row, const ScanNode *n)
 {
         switch (row->type) {
@@ -252,6 +278,7 @@ json_t *value_read(Reader *r, const Option *row, const ScanNode *n)
         case OPTION_PATH_LIST:
         case OPTION_DURATION_LIST:
         case OPTION_SECRET_LIST:
+        case OPTION_GROUP_LIST:
                 return read_list(r, row, n);
         case OPTION_STRING_MAP:
                 return read_map(r, row, n);

@@ -185,6 +185,34 @@ static int walk_value(const Walk *w, const Option *o, const json_t *v)
         return paths_add_reference(w->paths, text, w->credentials_dir, w->reason);
 }
 
+// The very files that an option names and nothing beside them: a path, or in the text of a connection
+// string name=/path or name='/path'.
+static int walk_files(const Walk *w, const json_t *v)
+{
+        char path[PATH_MAX];
+        int r = 0;
+
+        for (size_t i = 0; r >= 0 && i < json_array_size(v); i++)
+                r = walk_files(w, json_array_get(v, i));
+        if (!json_is_string(v))
+                return r;
+        const char *text = json_string_value(v);
+        if (text[0] == '/')
+                return paths_add(w->paths, 'r', text, w->reason);
+        for (const char *at = strchr(text, '='); r >= 0 && at; at = strchr(at, '=')) {
+                at++;
+                at += strspn(at, " \t");
+                bool quoted = *at == '\'';
+                at += quoted;
+                size_t n = strcspn(at, quoted ? "'" : " \t&,");
+                if (*at != '/' || n >= sizeof path)
+                        continue;
+                (void)snprintf(path, sizeof path, "%.*s", (int)n, at);
+                r = paths_add(w->paths, 'r', path, w->reason);
+        }
+        return r;
+}
+
 static int walk_rows(const Walk *w, const Option *rows, size_t n, const json_t *values)
 {
         for (size_t i = 0; i < n; i++) {
@@ -195,6 +223,11 @@ static int walk_rows(const Walk *w, const Option *rows, size_t n, const json_t *
                         continue;
                 if (o->type == OPTION_GROUP)
                         r = walk_rows(w, o->rows, o->n_rows, v);
+                else if (o->type == OPTION_GROUP_LIST)
+                        for (size_t k = 0; r >= 0 && k < json_array_size(v); k++)
+                                r = walk_rows(w, o->rows, o->n_rows, json_array_get(v, k));
+                else if (o->flags & OPTION_CAGE_FILES)
+                        r = walk_files(w, v);
                 else if (o->type == OPTION_SECRET || o->type == OPTION_SECRET_LIST ||
                          (o->flags & (OPTION_CAGE_READ | OPTION_REFERENCE)))
                         r = walk_value(w, o, v);
@@ -215,8 +248,7 @@ int cage_paths_from_options(CagePaths *p, const ModuleDescription *module, const
 
         for (size_t i = 0; r >= 0 && i < N_ELEMENTS(common_paths); i++)
                 r = paths_add(p, 'r', common_paths[i], reason);
-        for (size_t i = 0; module->kind == MODULE_SINK && r >= 0 && i < N_ELEMENTS(network_paths);
-                i++)
+        for (size_t i = 0; module->network && r >= 0 && i < N_ELEMENTS(network_paths); i++)
                 r = paths_add(p, 'r', network_paths[i], reason);
         return r < 0 ? r : walk_rows(&w, module->options, module->n_options, options);
 }

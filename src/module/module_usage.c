@@ -29,6 +29,7 @@ static const char *const type_words[_OPTION_TYPE_MAX] = {
         [OPTION_SECRET_LIST] = "list of secret references",
         [OPTION_STRING_MAP] = "group of strings",
         [OPTION_GROUP] = "group",
+        [OPTION_GROUP_LIST] = "list of strings or groups",
         [OPTION_URL] = "URL",
         [OPTION_TEMPLATE] = "template",
 };
@@ -82,6 +83,11 @@ static void print_options(const Option *rows, size_t n, const char *prefix)
                         (void)printf("  (default %s)", o->def);
                 (void)putchar('\n');
                 print_wrapped(o->prose);
+                if (o->type == OPTION_GROUP_LIST) {
+                        char inner[256];
+                        (void)snprintf(inner, sizeof inner, "%s%s[].", prefix, o->name);
+                        print_options(o->rows, o->n_rows, inner);
+                }
         }
 }
 

@@ -254,6 +254,7 @@ int sink_main(const SinkModule *m, int argc, char **argv)
                         .version = BELFRY_VERSION,
                         .build = BELFRY_BUILD,
                         .summary = m->summary,
+                        .network = true,
                         .options = m->options,
                         .n_options = m->n_options,
                         .checks = m->check},

@@ -405,6 +405,7 @@ int source_main(const SourceModule *m, int argc, char **argv)
                         .version = BELFRY_VERSION,
                         .build = BELFRY_BUILD,
                         .summary = m->summary,
+                        .network = m->needs_network,
                         .options = m->options,
                         .n_options = m->n_options,
                         .types = m->types,

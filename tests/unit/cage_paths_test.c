@@ -25,11 +25,14 @@ static const Option rows[] = {
         {.name = "headers", .type = OPTION_STRING_MAP, .flags = OPTION_REFERENCE},
         {.name = "plain", .type = OPTION_STRING},
         {.name = "tls", .type = OPTION_GROUP, .rows = tls_rows, .n_rows = 1},
+        {.name = "lists", .type = OPTION_GROUP_LIST, .rows = tls_rows, .n_rows = 1},
+        {.name = "words", .type = OPTION_STRING, .flags = OPTION_CAGE_FILES},
+        {.name = "files", .type = OPTION_PATH_LIST, .flags = OPTION_CAGE_FILES},
 };
 static const ModuleDescription source = {
         .kind = MODULE_SOURCE, .options = rows, .n_options = N_ELEMENTS(rows)};
 static const ModuleDescription sink = {
-        .kind = MODULE_SINK, .options = rows, .n_options = N_ELEMENTS(rows)};
+        .kind = MODULE_SINK, .network = true, .options = rows, .n_options = N_ELEMENTS(rows)};
 
 static char top[] = "/tmp/belfry-paths-XXXXXX";
 
@@ -90,6 +93,29 @@ static void test_roots(void **state)
         }
         CagePaths p = paths_of(&source, json_pack("{s:{s:s}}", "tls", "path", in("/a/b")));
         assert_true(has(&p, 'r', in("/a/b")));
+        cage_paths_clear(&p);
+        p = paths_of(&source, json_pack("{s:[{s:s}]}", "lists", "path", in("/a/b")));
+        assert_true(has(&p, 'r', in("/a/b")));
+        cage_paths_clear(&p);
+}
+
+static void test_words(void **state)
+{
+        CagePaths p = paths_of(
+                &source, json_pack("{s:s}", "words",
+                                 "host=db sslrootcert=/x/ca.pem sslkey = '/x/a b.key' port=5"));
+        assert_true(has(&p, 'r', "/x/ca.pem"));
+        assert_true(has(&p, 'r', "/x/a b.key"));
+        assert_false(has(&p, 'r', "/x"));
+        assert_int_equal(p.n_roots, 0);
+        assert_false(has(&p, 'r', "/etc/resolv.conf")); // this source does not connect out
+        cage_paths_clear(&p);
+        p = paths_of(
+                &source, json_pack("{s:s}", "words", "postgresql://h/db?sslcert=/x/c&sslkey=/x/k"));
+        assert_true(has(&p, 'r', "/x/c") && has(&p, 'r', "/x/k"));
+        cage_paths_clear(&p);
+        p = paths_of(&source, json_pack("{s:[s]}", "files", "/x/f"));
+        assert_true(has(&p, 'r', "/x/f") && !has(&p, 'r', "/x"));
         cage_paths_clear(&p);
 }
 
@@ -310,6 +336,7 @@ int main(void)
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_roots),
                 cmocka_unit_test(test_secrets),
+                cmocka_unit_test(test_words),
                 cmocka_unit_test(test_state_directory),
                 cmocka_unit_test(test_cover),
                 cmocka_unit_test(test_stamp),

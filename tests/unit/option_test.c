@@ -16,6 +16,12 @@ typedef struct Inner {
         int64_t depth;
 } Inner;
 
+typedef struct Item {
+        char *name;
+        char **parts;
+        int64_t level;
+} Item;
+
 typedef struct All {
         bool flag;
         int64_t number;
@@ -26,6 +32,7 @@ typedef struct All {
         UsecList waits;
         StringMap map;
         Inner inner;
+        GroupList groups;
 } All;
 
 static const char *const words[] = {"red", "green", NULL};
@@ -34,6 +41,12 @@ static const char *const words[] = {"red", "green", NULL};
 static const Option inner_rows[] = {
         {.name = "on", .type = OPTION_BOOL, AT_INNER(bool, on), .def = "true"},
         {.name = "depth", .type = OPTION_INT, AT_INNER(int64_t, depth), .def = "7", .min = "0"},
+};
+#define AT_ITEM(type, member) .offset = OPTION_MEMBER(Item, type, member)
+static const Option item_rows[] = {
+        {.name = "name", .type = OPTION_STRING, AT_ITEM(char *, name), .flags = OPTION_REQUIRED},
+        {.name = "parts", .type = OPTION_STRING_LIST, AT_ITEM(char **, parts)},
+        {.name = "level", .type = OPTION_INT, AT_ITEM(int64_t, level), .def = "2", .max = "5"},
 };
 static const Option rows[] = {
         {.name = "flag", .type = OPTION_BOOL, AT(bool, flag), .flags = OPTION_RELOADABLE},
@@ -74,6 +87,12 @@ static const Option rows[] = {
                 .rows = inner_rows,
                 .n_rows = N_ELEMENTS(inner_rows),
                 .flags = OPTION_RELOADABLE},
+        {.name = "groups",
+                .type = OPTION_GROUP_LIST,
+                AT(GroupList, groups),
+                .rows = item_rows,
+                .n_rows = N_ELEMENTS(item_rows),
+                .item_size = sizeof(Item)},
 };
 enum { N_ROWS = N_ELEMENTS(rows) };
 
@@ -98,7 +117,8 @@ static void test_fill(void **state)
                 "\"word\":\"red\",\"texts\":[],\"paths\":[\"/a\",\"/b\"],"
                 "\"secrets\":[\"credential:x\"],\"waits\":[1,2,3],"
                 "\"map\":{\"X-A\":\"1\",\"X-B\":\"credential:b\"},"
-                "\"inner\":{\"on\":false,\"depth\":0}}";
+                "\"inner\":{\"on\":false,\"depth\":0},"
+                "\"groups\":[{\"name\":\"a\"},{\"name\":\"b\",\"parts\":[\"x\"],\"level\":5}]}";
         assert_int_equal(fill(&all, full, &why), 0);
         assert_true(all.flag && all.number == -3 && all.wait == USEC_PER_SEC && all.bytes == 5);
         assert_string_equal(all.text, "t");
@@ -115,6 +135,10 @@ static void test_fill(void **state)
         assert_string_equal(all.map.names[1], "X-B");
         assert_string_equal(all.map.values[1], "credential:b");
         assert_true(!all.inner.on && all.inner.depth == 0);
+        assert_int_equal(all.groups.n, 2);
+        const Item *items = all.groups.items;
+        assert_true(!items[0].parts && items[0].level == 2 && items[1].level == 5);
+        assert_string_equal(items[1].parts[0], "x");
         option_clear(rows, N_ROWS, &all);
         All zero = {0};
         assert_memory_equal(&all, &zero, sizeof(all));
@@ -163,6 +187,11 @@ static void test_refused(void **state)
                 {"{\"text\":\"t\",\"waits\":[-1]}", NULL},
                 {"{\"text\":\"t\",\"inner\":{\"depth\":-1}}",
                         "inner: option depth: the minimum is 0"},
+                {"{\"text\":\"t\",\"groups\":[{\"name\":\"a\"},{}]}",
+                        "groups: option name is missing"},
+                {"{\"text\":\"t\",\"groups\":[{\"name\":\"a\",\"level\":6}]}",
+                        "groups: option level: the maximum is 5"},
+                {"{\"text\":\"t\",\"groups\":[\"a\"]}", NULL},
         };
         for (size_t i = 0; i < N_ELEMENTS(cases); i++) {
                 All all = {0}, zero = {0};
@@ -329,6 +358,7 @@ static void test_tables(void **state)
                 {.name = "a", .type = OPTION_ENUM},
                 {.name = "a", .type = OPTION_ENUM, .values = words, .def = "blue"},
                 {.name = "a", .type = OPTION_STRING_MAP, .def = "x"},
+                {.name = "a", .type = OPTION_GROUP_LIST},
         };
         Reason why = {0};
         assert_int_equal(option_check_rows(rows, N_ROWS, 0, &why), 0);
@@ -373,7 +403,8 @@ static int fill_defaults(void *arg)
         All all = {0};
         int r = fill(&all,
                 "{\"text\":\"t\",\"paths\":[\"/a\",\"/"
-                "b\"],\"map\":{\"X\":\"y\"},\"secret\":\"file:/x\"}",
+                "b\"],\"map\":{\"X\":\"y\"},\"secret\":\"file:/x\","
+                "\"groups\":[{\"name\":\"a\"}]}",
                 NULL);
         if (r == 0)
                 option_clear(rows, N_ROWS, &all);

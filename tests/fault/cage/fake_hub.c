@@ -73,8 +73,10 @@ int hub_birth(FakeHub *h, const char *name, ModuleKind kind, Reason *reason)
 {
         static const LinkHandlers handlers = {.frame = on_frame, .closed = on_closed};
         const LinkOptions o = {.max_frame = 4u << 20, .max_queue = 64u << 20};
-        const ModuleDescription d = {
-                .kind = kind, .options = probe_options, .n_options = n_probe_options};
+        const ModuleDescription d = {.kind = kind,
+                .options = probe_options,
+                .n_options = n_probe_options,
+                .network = kind == MODULE_SINK};
         CagePaths paths = {0};
         json_t *options = json_pack("{s:s}", "inside", inside);
 
