@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // What posting costs with libcurl and nothing else: the multi interface on a bare epoll loop, reused
-// handles and connections, a body from memory, one Content-Type header. The measure that the family
-// is compared with. Usage: bench-bare-client URL COUNT [IN_FLIGHT [BODY_BYTES]]
+// handles and connections, a body from memory, one Content-Type header or those that are given. The
+// measure that the family is compared with.
+// Usage: bench-bare-client URL COUNT IN_FLIGHT BODY_FILE [HEADER...]
 
 #include <curl/curl.h>
 #include <stdint.h>
@@ -117,30 +118,42 @@ static void start(CURLU *url, struct curl_slist *headers, const char *body, size
         n_running++;
 }
 
+static size_t read_body(const char *path, char *body, size_t size)
+{
+        FILE *f = fopen(path, "re");
+        size_t n = f ? fread(body, 1, size, f) : 0;
+
+        if (f)
+                (void)fclose(f);
+        return n;
+}
+
 int main(int argc, char **argv)
 {
-        unsigned long count = argc > 2 ? strtoul(argv[2], NULL, 10) : 0;
-        unsigned long in_flight = argc > 3 ? strtoul(argv[3], NULL, 10) : 64;
-        size_t n_body = argc > 4 ? strtoul(argv[4], NULL, 10) : 446;
+        static char body[64 * 1024];
+        unsigned long count = argc > 4 ? strtoul(argv[2], NULL, 10) : 0;
+        unsigned long in_flight = argc > 4 ? strtoul(argv[3], NULL, 10) : 0;
+        size_t n_body = argc > 4 ? read_body(argv[4], body, sizeof(body)) : 0;
         struct timespec t0, t1;
         struct rusage u;
 
-        if (count == 0 || in_flight == 0 || n_body < 2) {
-                (void)fprintf(
-                        stderr, "usage: bench-bare-client URL COUNT [IN_FLIGHT [BODY_BYTES]]\n");
+        if (count == 0 || in_flight == 0 || n_body == 0) {
+                (void)fprintf(stderr,
+                        "usage: bench-bare-client URL COUNT IN_FLIGHT BODY_FILE [HEADER...]\n");
                 return 2;
         }
-        char *body = malloc(n_body);
         CURLU *url = curl_url();
         curl_global_init(CURL_GLOBAL_DEFAULT);
         multi = curl_multi_init();
         epoll_fd = epoll_create1(EPOLL_CLOEXEC);
-        if (!body || !url || !multi || epoll_fd < 0 ||
+        if (!url || !multi || epoll_fd < 0 ||
                 curl_url_set(url, CURLUPART_URL, argv[1], 0) != CURLUE_OK)
                 return 1;
-        memset(body, 'x', n_body);
-        body[0] = body[n_body - 1] = '"';
-        struct curl_slist *headers = curl_slist_append(NULL, "Content-Type: application/json");
+        struct curl_slist *headers = NULL;
+        for (int i = 5; i < argc; i++)
+                headers = curl_slist_append(headers, argv[i]);
+        if (!headers)
+                headers = curl_slist_append(NULL, "Content-Type: application/json");
         curl_multi_setopt(multi, CURLMOPT_SOCKETFUNCTION, on_socket);
         curl_multi_setopt(multi, CURLMOPT_TIMERFUNCTION, on_timer);
         curl_multi_setopt(multi, CURLMOPT_MAXCONNECTS, (long)in_flight + 16);

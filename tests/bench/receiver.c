@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // The cheapest receiver there can be: raw epoll, keep-alive, a 200 without a body for each request.
 // It finds the end of a request by Content-Length alone and looks at nothing else, so that a
-// benchmark measures the sender. Prints where it listens; on SIGTERM how many requests it has seen.
+// benchmark measures the sender. Prints where it listens; on SIGUSR1, and on SIGTERM before it ends,
+// how many requests it has seen.
 // Usage: bench-receiver [PORT]
 
 #include <arpa/inet.h>
@@ -15,6 +16,7 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/signalfd.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -28,12 +30,6 @@ typedef struct Client {
 
 static Client *clients[FDS_MAX];
 static unsigned long n_requests;
-static volatile sig_atomic_t stopped;
-
-static void on_signal(int number)
-{
-        stopped = number;
-}
 
 static size_t content_length(const char *head, const char *end)
 {
@@ -109,6 +105,25 @@ static void client_accept(int epoll_fd, int listener)
         }
 }
 
+// False at the end.
+static int signal_read(int fd)
+{
+        struct signalfd_siginfo info;
+
+        if (read(fd, &info, sizeof(info)) != sizeof(info))
+                return 0;
+        printf("%lu requests\n", n_requests);
+        (void)fflush(stdout);
+        return info.ssi_signo == SIGUSR1;
+}
+
+static int add(int epoll_fd, int fd)
+{
+        struct epoll_event e = {.events = EPOLLIN, .data.fd = fd};
+
+        return epoll_ctl(epoll_fd, EPOLL_CTL_ADD, fd, &e);
+}
+
 int main(int argc, char **argv)
 {
         int one = 1, listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
@@ -117,28 +132,35 @@ int main(int argc, char **argv)
                 .sin_port = htons(argc > 1 ? (uint16_t)atoi(argv[1]) : 0),
                 .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
         socklen_t len = sizeof(a);
-        struct epoll_event e = {.events = EPOLLIN, .data.fd = listener}, events[64];
-        struct sigaction action = {.sa_handler = on_signal};
+        struct epoll_event events[64];
+        sigset_t signals;
 
-        if (sigaction(SIGTERM, &action, NULL) < 0 || listener < 0 || epoll_fd < 0 ||
+        (void)sigemptyset(&signals);
+        (void)sigaddset(&signals, SIGTERM);
+        (void)sigaddset(&signals, SIGUSR1);
+        int asked = signalfd(-1, &signals, SFD_CLOEXEC);
+        if (sigprocmask(SIG_BLOCK, &signals, NULL) < 0 || asked < 0 || listener < 0 ||
+                epoll_fd < 0 ||
                 setsockopt(listener, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
                 bind(listener, (struct sockaddr *)&a, sizeof(a)) < 0 ||
                 listen(listener, 1024) < 0 ||
                 getsockname(listener, (struct sockaddr *)&a, &len) < 0 ||
-                epoll_ctl(epoll_fd, EPOLL_CTL_ADD, listener, &e) < 0) {
+                add(epoll_fd, listener) < 0 || add(epoll_fd, asked) < 0) {
                 perror("bench-receiver");
                 return 1;
         }
         printf("listening on 127.0.0.1:%u\n", ntohs(a.sin_port));
         (void)fflush(stdout);
-        while (!stopped) {
+        for (;;) {
                 int n = epoll_wait(epoll_fd, events, 64, -1);
-                for (int i = 0; i < n; i++)
-                        if (events[i].data.fd == listener)
+                for (int i = 0; i < n; i++) {
+                        int fd = events[i].data.fd;
+                        if (fd == listener)
                                 client_accept(epoll_fd, listener);
-                        else if (clients[events[i].data.fd])
-                                client_read(events[i].data.fd);
+                        else if (fd == asked && !signal_read(asked))
+                                return 0;
+                        else if (fd != asked && clients[fd])
+                                client_read(fd);
+                }
         }
-        printf("%lu requests\n", n_requests);
-        return 0;
 }
