@@ -167,6 +167,7 @@ typedef struct Batch {
         uint64_t began_boot;
         size_t bytes;
         unsigned n_events;
+        unsigned patience;   // the next commit comes that many times last_commit_took after it
         FreshDelivery *fresh;
         size_t n_fresh, cap_fresh;
         uint64_t last_commit_end_boot, last_commit_took;
@@ -238,7 +239,7 @@ void intake_gap(HubSource *s, const char *why, const char *from, const char *to,
 
 // commit.c
 StoreTxn *batch_txn(Hub *h);                 // opens it and arms the commit
-void batch_note(Hub *h, size_t bytes, bool event); // counts towards the limits, commits when over
+void batch_note(Hub *h, size_t bytes, unsigned n_events); // counts, commits when over the limits
 void batch_commit(Hub *h);                   // now; exits the process when the store says so
 int batch_init(Hub *h) _must_use_;
 

@@ -253,7 +253,7 @@ static int intake_events(HubSource *s, Slice payload)
                 store_put_position(t, s->number, m.position);
         s->batch_confirm = m.batch;
         s->confirm_pending = true;
-        batch_note(h, payload.len, true);
+        batch_note(h, payload.len, m.n_events ? m.n_events : 1); // the source waits for it anyway
         return 0;
 }
 

@@ -101,7 +101,7 @@ void judge_bury(Delivery *d, const char *reason, const StoreVerdict *v)
                                 reason, SLICE_ARG(v->detail), (unsigned long long)k->dead);
         }
         delivery_settle(d);
-        batch_note(h, 256, false);
+        batch_note(h, 256, 0);
 }
 
 bool judge_expired(Delivery *d)
@@ -168,7 +168,7 @@ static void judge_delivered(Delivery *d, const MessageVerdict *v)
                 hold_end(k, "it answers");
         delivery_settle(d);
         FAILPOINT("hub.verdict-noted");
-        batch_note(k->hub, 64, false);
+        batch_note(k->hub, 64, 0);
 }
 
 static void sink_disable(HubSink *k)
@@ -220,7 +220,7 @@ static void judge_retry(Delivery *d, const MessageVerdict *v, const VerdictPolic
         } else {
                 delivery_defer(d, OWED_WAITS, sv.when_usec + wait, attempts, &sv);
                 delivery_settle(d);
-                batch_note(k->hub, 128, false);
+                batch_note(k->hub, 128, 0);
         }
         uint64_t now = clock_boot_usec();
         if (policy->holds_at_once || (v->retry_after_usec && !policy->max_attempts))
@@ -294,7 +294,7 @@ void judge_crashed(Delivery *d)
         d->state = DELIVERY_READY;
         TAILQ_INSERT_TAIL(&k->hub->alone, d, link);
         delivery_defer(d, OWED_ALONE, 0, d->attempts, NULL);
-        batch_note(k->hub, 128, false);
+        batch_note(k->hub, 128, 0);
 }
 
 static void sink_meta_key(char out[static 64], const char *what, const HubSink *k)

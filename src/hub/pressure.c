@@ -41,7 +41,7 @@ static void pressure_trim_dead(Hub *h)
                 store_read_end(h->store);
                 if (r != 1 || store_dead_drop(batch_txn(h), oldest) < 0)
                         return;
-                batch_note(h, 64, false);
+                batch_note(h, 64, 0);
                 store_usage(h->store, &u);
         }
 }

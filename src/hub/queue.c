@@ -157,7 +157,7 @@ static void queue_quarantine(HubSink *k, uint64_t seq)
                 "the stored event %llu is damaged: it is kept in the quarantine, the rest goes on",
                 (unsigned long long)seq);
         store_quarantine(batch_txn(k->hub), seq);
-        batch_note(k->hub, 64, false);
+        batch_note(k->hub, 64, 0);
 }
 
 static void queue_scan_fresh(HubSink *k)
