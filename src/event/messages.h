@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
-// The catalogue of MESSAGE_IDs: what a log line is about, for journalctl MESSAGE_ID=... Each is
-// explained in belfry.journal-fields(7) order: name, then when it is written.
+// The catalogue of MESSAGE_IDs: what a log line is about, for journalctl MESSAGE_ID=... Each stands
+// in belfry.journal-fields(7) with what to do about it (checked), so it is never given another
+// meaning.
 #pragma once
 
 #define MESSAGE_ID_STARTED "6d0c5c4f1e7a4f0db6f0c1a2f58e9a01"       // the daemon is up

@@ -191,8 +191,9 @@ static void attempt_unreadable(Delivery *d, int error)
 {
         Hub *h = d->sink->hub;
         log_write(LOG_ERR, &(LogFields){.message_id = MESSAGE_ID_STORE, .instance = d->sink->name},
-                "the stored event %llu cannot be read (%s): it leaves the queue for the quarantine",
-                (unsigned long long)d->key.seq, strerror(-error));
+                "sink %s: the stored event %llu cannot be read (%s): it leaves the queue for the "
+                "quarantine",
+                d->sink->name, (unsigned long long)d->key.seq, strerror(-error));
         if (error == -EUCLEAN)
                 store_quarantine(batch_txn(h), d->key.seq);
         delivery_settle(d);
@@ -351,7 +352,8 @@ static int pool_endpoint_state(HubChild *c, Slice payload)
                         log_write(LOG_WARNING,
                                 &(LogFields){.message_id = MESSAGE_ID_MODULE_FAILED,
                                         .instance = k->name},
-                                "the endpoint is not usable: %s", k->endpoint_reason);
+                                "sink %s: the endpoint is not usable: %s", k->name,
+                                k->endpoint_reason);
                 hub_notify(h);
                 dispatch_wake(h);
         }

@@ -143,10 +143,14 @@ static int intake_store(HubSource *s, const Record *record, Slice bytes)
         StoreTxn *t = batch_txn(h);
         uint64_t seq = store_put_event(t, s->number, bytes, stored, (uint16_t)n);
         if (gap) {
+                char id[DELIVERY_ID_MAX];
+                (void)snprintf(id, sizeof(id), "%.*s", SLICE_ARG(record->id));
                 store_put_gap(t, seq, s->number, bytes);
                 log_write(LOG_WARNING,
-                        &(LogFields){.message_id = MESSAGE_ID_GAP, .instance = s->name},
-                        "something may have gone unreported: %.*s", SLICE_ARG(record->data));
+                        &(LogFields){
+                                .message_id = MESSAGE_ID_GAP, .instance = s->name, .event_id = id},
+                        "source %s: something may have gone unreported: %.*s", s->name,
+                        SLICE_ARG(record->data));
         }
         return intake_place(h, seq, &routes);
 }

@@ -83,6 +83,20 @@ static void delivery_defer(
                 k->next_due_wall = due;
 }
 
+// For the log; "" when it cannot be read.
+static void delivery_event_id(Delivery *d, char ret[DELIVERY_ID_MAX])
+{
+        StoreEvent e;
+        Record record;
+        ret[0] = 0;
+        if (store_read_begin(d->sink->hub->store) < 0)
+                return;
+        if (store_get_event(d->sink->hub->store, d->key.seq, &e) >= 0 &&
+                record_parse(e.record, &record) >= 0)
+                (void)snprintf(ret, DELIVERY_ID_MAX, "%.*s", SLICE_ARG(record.id));
+        store_read_end(d->sink->hub->store);
+}
+
 void judge_bury(Delivery *d, const char *reason, const StoreVerdict *v)
 {
         HubSink *k = d->sink;
@@ -93,12 +107,17 @@ void judge_bury(Delivery *d, const char *reason, const StoreVerdict *v)
         } else {
                 store_bury(batch_txn(h), d->key, reason, v);
                 k->dead++;
-                if ((k->dead & (k->dead - 1)) ==
-                        0) // 1, 2, 4, 8 ...: a storm is told in a few lines
+                if ((k->dead & (k->dead - 1)) == 0) { // 1, 2, 4, 8 ...: a storm in a few lines
+                        char id[DELIVERY_ID_MAX];
+                        delivery_event_id(d, id);
                         log_write(LOG_WARNING,
-                                &(LogFields){.message_id = MESSAGE_ID_DEAD, .instance = k->name},
-                                "dead letter (%s): %.*s; %llu since start, see: belfry dead ls",
-                                reason, SLICE_ARG(v->detail), (unsigned long long)k->dead);
+                                &(LogFields){.message_id = MESSAGE_ID_DEAD,
+                                        .instance = k->name,
+                                        .event_id = id[0] ? id : NULL},
+                                "dead letter of sink %s (%s): %.*s; %llu since start, see: belfry "
+                                "dead ls",
+                                k->name, reason, SLICE_ARG(v->detail), (unsigned long long)k->dead);
+                }
         }
         delivery_settle(d);
         batch_note(h, 256, 0);
@@ -135,8 +154,9 @@ void hold_begin(HubSink *k, uint64_t until_boot, bool at_once)
                         .held = true, .since_boot = clock_boot_usec(), .at_once = at_once};
                 log_write(LOG_WARNING,
                         &(LogFields){.message_id = MESSAGE_ID_HELD, .instance = k->name},
-                        "the endpoint is held: %s%s%s", verdict_class_to_string(k->last_class),
-                        k->last_detail[0] ? ": " : "", k->last_detail);
+                        "sink %s: the endpoint is held: %s%s%s", k->name,
+                        verdict_class_to_string(k->last_class), k->last_detail[0] ? ": " : "",
+                        k->last_detail);
                 hub_notify(k->hub);
         }
         if (until_boot > hold->until_boot)
@@ -151,7 +171,7 @@ void hold_end(HubSink *k, const char *why)
         k->hold = (SinkHold){0};
         k->failures_in_row = 0;
         log_write(LOG_NOTICE, &(LogFields){.message_id = MESSAGE_ID_RELEASED, .instance = k->name},
-                "the endpoint is released: %s", why);
+                "sink %s: the endpoint is released: %s", k->name, why);
         queue_release(k);
         hub_notify(k->hub);
 }
@@ -178,9 +198,9 @@ static void sink_disable(HubSink *k)
         (void)snprintf(key, sizeof(key), "disabled/%s", k->name);
         store_put_meta(batch_txn(k->hub), key, SLICE_LIT("410"));
         log_write(LOG_ERR, &(LogFields){.message_id = MESSAGE_ID_DISABLED, .instance = k->name},
-                "the endpoint answered 410 Gone: disabled, what follows is held; then: belfry "
-                "resume %s",
-                k->name);
+                "sink %s: the endpoint answered 410 Gone: disabled, what follows is held; then: "
+                "belfry resume %s",
+                k->name, k->name);
         hub_notify(k->hub);
 }
 

@@ -234,7 +234,8 @@ static void hub_salvaged(Hub *h, const char *what)
         batch_commit(h);
 }
 
-static int hub_start(Hub *h, const Arguments *a, Reason *reason)
+// *ret_about: the MESSAGE_ID of what it fails at, where there is one.
+static int hub_start(Hub *h, const Arguments *a, const char **ret_about, Reason *reason)
 {
         Config *c = NULL;
         RuleSet *rules = NULL;
@@ -248,15 +249,19 @@ static int hub_start(Hub *h, const Arguments *a, Reason *reason)
         if (r < 0)
                 return reason_errno(
                         reason, r, "cannot use %s and %s", a->state_dir, a->runtime_dir);
+        *ret_about = MESSAGE_ID_CONFIG_REFUSED;
         r = hub_load(h, &c, &rules);
         if (r < 0)
                 return reason_set(reason, r, "the configuration has faults");
+        *ret_about = NULL;
         r = hub_loop_init(h);
         if (r < 0)
                 return reason_errno(reason, r, "cannot set up the event loop");
+        *ret_about = MESSAGE_ID_STORE;
         int opened = hub_open_store(h, c, reason);
         if (opened < 0)
                 return opened;
+        *ret_about = NULL;
         char salvage[REASON_MAX];
         memcpy(salvage, reason->text, sizeof(salvage));
         reason->text[0] = 0;
@@ -298,15 +303,19 @@ int main(int argc, char **argv)
                 failpoint_each(failpoint_print, NULL);
                 return EXIT_SUCCESS;
         }
-        int r = hub_start(&hub, &a, &reason);
+        const char *about = NULL;
+        int r = hub_start(&hub, &a, &about, &reason);
         if (r < 0) {
-                log_error("cannot start: %s", reason.text);
+                log_write(LOG_ERR, &(LogFields){.message_id = about}, "cannot start: %s",
+                        reason.text);
                 return EXIT_FAILURE;
         }
         hub.state = HUB_RUNNING;
         log_write(LOG_NOTICE, &(LogFields){.message_id = MESSAGE_ID_STARTED},
-                "belfryd " BELFRY_VERSION " is up: %zu sources, %zu sinks, %zu rules",
-                hub.config->n_sources, hub.config->n_sinks, hub.config->n_rules);
+                "belfryd " BELFRY_VERSION " is up: %zu source%s, %zu sink%s, %zu rule%s",
+                hub.config->n_sources, hub.config->n_sources == 1 ? "" : "s", hub.config->n_sinks,
+                hub.config->n_sinks == 1 ? "" : "s", hub.config->n_rules,
+                hub.config->n_rules == 1 ? "" : "s");
         (void)sd_notify(0, "READY=1");
         hub_notify(&hub);
         r = sd_event_loop(hub.event);

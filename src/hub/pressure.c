@@ -96,7 +96,7 @@ static bool sink_update_full(HubSink *k)
         if (full && !k->full)
                 log_write(LOG_WARNING,
                         &(LogFields){.message_id = MESSAGE_ID_FULL, .instance = k->name},
-                        "its share of the store is full (%llu bytes): %s",
+                        "sink %s: its share of the store is full (%llu bytes): %s", k->name,
                         (unsigned long long)u.bytes,
                         k->hub->config->sinks[k->index].policy.queue.on_full == QUEUE_FULL_PAUSE
                                 ? "the sources that feed it are paused"

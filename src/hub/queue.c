@@ -154,8 +154,9 @@ static void queue_scan_due(HubSink *k)
 static void queue_quarantine(HubSink *k, uint64_t seq)
 {
         log_write(LOG_ERR, &(LogFields){.message_id = MESSAGE_ID_STORE, .instance = k->name},
-                "the stored event %llu is damaged: it is kept in the quarantine, the rest goes on",
-                (unsigned long long)seq);
+                "sink %s: the stored event %llu is damaged: it is kept in the quarantine, the rest "
+                "goes on",
+                k->name, (unsigned long long)seq);
         store_quarantine(batch_txn(k->hub), seq);
         batch_note(k->hub, 64, 0);
 }

@@ -374,7 +374,8 @@ int hub_reload(Hub *h, const ReloadOptions *o, Diagnostics *d, Reason *reason)
                 return r;
         }
         log_write(LOG_NOTICE, &(LogFields){.message_id = MESSAGE_ID_RELOADED},
-                "configuration reloaded: %zu sources, %zu sinks, %zu rules", c->n_sources,
-                c->n_sinks, c->n_rules);
+                "configuration reloaded: %zu source%s, %zu sink%s, %zu rule%s", c->n_sources,
+                c->n_sources == 1 ? "" : "s", c->n_sinks, c->n_sinks == 1 ? "" : "s", c->n_rules,
+                c->n_rules == 1 ? "" : "s");
         return 0;
 }
