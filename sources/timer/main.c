@@ -37,7 +37,8 @@ static void command(void *instance, uint64_t ticket, const char *verb, const jso
 static const SourceCommand commands[] = {
         {.verb = "next",
                 .argument = "[COUNT]",
-                .prose = "Show the coming firings, and which local times are skipped or doubled."},
+                .prose = "Show the coming firings, and which local times are skipped or doubled.",
+                .looks_only = true},
 };
 
 int main(int argc, char **argv)
@@ -50,6 +51,7 @@ int main(int argc, char **argv)
                 .options_size = sizeof(TimerOptions),
                 .types = timer_types,
                 .n_types = n_timer_types,
+                .check = timer_check,
                 .commands = commands,
                 .n_commands = N_ELEMENTS(commands),
                 .start = start,

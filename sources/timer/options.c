@@ -107,6 +107,15 @@ const Option timer_options[] = {
 };
 const size_t n_timer_options = N_ELEMENTS(timer_options);
 
+void timer_check(const void *options, OptionFaults *f)
+{
+        Schedule s;
+        Reason reason = {0};
+        const char *option;
+        if (timer_options_parse(options, &s, &option, &reason) < 0)
+                option_fault(f, option, "%s", reason.text);
+}
+
 int timer_options_parse(
         const TimerOptions *o, Schedule *ret, const char **ret_option, Reason *reason)
 {

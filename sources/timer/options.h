@@ -21,6 +21,7 @@ extern const size_t n_timer_options;
 extern const EventType timer_types[];
 extern const size_t n_timer_types;
 
+void timer_check(const void *options, OptionFaults *f);
 // schedule or at as they stand in the options, and the zone; sets the zone of the process. The
 // option at fault is named in *ret_option.
 int timer_options_parse(

@@ -30,17 +30,6 @@ ExitStatus command_sink_resume(Context *c)
         return on_sink(c, "SinkResume", "goes on");
 }
 
-// Each line is escaped by itself, so that it still reads as one.
-static void print_lines(const char *text)
-{
-        while (*text) {
-                size_t n = strcspn(text, "\n"), shown = n && text[n - 1] == '\r' ? n - 1 : n;
-                print_escaped((Slice){text, shown});
-                (void)putchar('\n');
-                text += n + (text[n] == '\n');
-        }
-}
-
 ExitStatus command_sink_ping(Context *c)
 {
         json_t *answer = NULL;

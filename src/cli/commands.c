@@ -33,6 +33,11 @@ static const CommandOption reload_options[] = {
         {0},
 };
 
+static const CommandOption timers_options[] = {
+        {"next", "N", "so many of each (5, at most 1000)"},
+        {0},
+};
+
 static const CommandOption check_options[] = {
         {"live", NULL, "ask the running daemon: its files, its rights, its world"},
         {0},
@@ -86,6 +91,8 @@ const Command commands[] = {
         {"sources", "[ls]", 0, 0, "list the sources", NULL, command_sources, true},
         {"sinks", "[ls]", 0, 0, "list the sinks", NULL, command_sinks, true},
         {"rules", "[ls]", 0, 0, "list the rules", NULL, command_rules, true},
+        {"timers", "[ls]", 0, 0, "list the timers and when they elapse next", timers_options,
+                command_timers, true},
         {"modules", "[ls] [NAME]", 0, 1,
                 "list the modules; of one: its events, their fields, samples", NULL,
                 command_modules, true},

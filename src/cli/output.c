@@ -209,3 +209,13 @@ void table_print(Table *t, const Context *c, const char *indent)
         free(t->cells);
         *t = (Table){0};
 }
+
+void print_lines(const char *text)
+{
+        while (*text) {
+                size_t n = strcspn(text, "\n"), shown = n && text[n - 1] == '\r' ? n - 1 : n;
+                print_escaped((Slice){text, shown});
+                (void)putchar('\n');
+                text += n + (text[n] == '\n');
+        }
+}

@@ -23,6 +23,8 @@ void print_json(const json_t *value);  // one value and a line feed; indented on
 void print_error(const char *message); // "belfry: message", escaped
 void print_diagnostics(FILE *f, const json_t *list); // file:line:column: path: message
 void print_escaped(Slice s);
+// Each line is escaped by itself, so that it still reads as one.
+void print_lines(const char *text);
 
 // Of an answer's object; absent and null read as "" and 0.
 const char *get_text(const json_t *o, const char *key);

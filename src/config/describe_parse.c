@@ -177,11 +177,13 @@ static int parse_command(const json_t *j, SourceCommand *c)
 {
         int r = 0;
         const json_t *after = json_object_get(j, "after_removal");
+        const json_t *looks = json_object_get(j, "looks_only");
         c->verb = text_of(j, "verb", true, &r);
         c->argument = text_of(j, "argument", false, &r);
         c->prose = text_of(j, "prose", true, &r);
         c->after_removal = json_is_true(after);
-        if (after && !json_is_boolean(after))
+        c->looks_only = json_is_true(looks);
+        if ((after && !json_is_boolean(after)) || (looks && !json_is_boolean(looks)))
                 r = -EINVAL;
         if (r == 0 && (!text_is_name(slice_of(c->verb)) || strcmp(c->verb, "forget") == 0))
                 r = -EINVAL;

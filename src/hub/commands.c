@@ -257,7 +257,8 @@ static int no_such_source(ControlCall *c, Hub *h, const char *name)
                 near ? "\"?)" : "; see: belfry sources");
 }
 
-// Is the verb in the module's table, and used as that says? Else -EINVAL with what would be.
+// Is the verb in the module's table, and used as that says? Else -EINVAL with what would be. -EPERM:
+// the caller may only look.
 static int check_verb(
         const ControlCall *c, const ModuleDescription *d, bool removed, Reason *reason)
 {
@@ -272,6 +273,8 @@ static int check_verb(
                 return reason_set(reason, -EINVAL, "source %s (%s) knows no \"%s\"; it knows: %s",
                         source, d->name, verb, list.len ? buf_text(&list) : "nothing");
         }
+        if (!row->looks_only && !control_call_may(c, CONTROL_ADMIN))
+                return -EPERM;
         if (removed && !row->after_removal)
                 return reason_set(reason, -EINVAL,
                         "source %s left the configuration, and %s works only while it is there",
@@ -284,6 +287,12 @@ static int check_verb(
         if (argument && strlen(argument) > ARGUMENT_MAX)
                 return reason_set(reason, -EINVAL, "the argument is over %d bytes", ARGUMENT_MAX);
         return 0;
+}
+
+static int refuse_verb(ControlCall *c, int r, const Reason *reason)
+{
+        return r == -EPERM ? control_refuse_role(c, CONTROL_ADMIN)
+                           : control_fail(c, "Refused", "%s", reason->text);
 }
 
 static Command *command_new(Hub *h, ControlCall *c, const char *source)
@@ -343,7 +352,7 @@ static int ask_errand(Hub *h, ControlCall *c, const char *name, const HubSource 
         r = check_verb(c, errand_description(e), !s, &reason);
         if (r < 0) {
                 errand_stop(e);
-                return control_fail(c, "Refused", "%s", reason.text);
+                return refuse_verb(c, r, &reason);
         }
         Command *k = command_new(h, c, name);
         if (!k) {
@@ -372,8 +381,9 @@ int control_source_command(ControlCall *c, void *hub)
                 return ask_errand(h, c, name, s);
         const ModuleDescription *d = h->config->sources[s->index].module->description;
         Reason reason = {0};
-        if (check_verb(c, d, false, &reason) < 0)
-                return control_fail(c, "Refused", "%s", reason.text);
+        int r = check_verb(c, d, false, &reason);
+        if (r < 0)
+                return refuse_verb(c, r, &reason);
         Command *k = command_new(h, c, name);
         return k ? command_start(k, c, NULL, &s->child) : -ENOMEM;
 }

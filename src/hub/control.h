@@ -76,6 +76,9 @@ const char *control_get_string(const ControlCall *c, const char *name, const cha
 int64_t control_get_int(const ControlCall *c, const char *name, int64_t def);
 bool control_get_bool(const ControlCall *c, const char *name, bool def);
 uid_t control_uid(const ControlCall *c);
+// For methods whose parameters decide which role they need beyond the table's.
+bool control_call_may(const ControlCall *c, ControlRole role);
+int control_refuse_role(ControlCall *c, ControlRole role); // answers NotPermitted
 
 // The last (or only) answer; the call is over and `c` must not be used again. `values` is an object,
 // consumed in every case; NULL = {}. One answer over LIMIT_CONTROL_CLIENT becomes an error.

@@ -268,7 +268,13 @@ static const char *bad_parameter(const ControlParameter *table, json_t *given)
         return NULL;
 }
 
-static int refuse_role(ControlCall *call, ControlRole role)
+bool control_call_may(const ControlCall *call, ControlRole role)
+{
+        const Client *c = call->client;
+        return control_roles_allow(&c->control->roles, role, c->uid, c->gids, c->n_gids);
+}
+
+int control_refuse_role(ControlCall *call, ControlRole role)
 {
         const Client *c = call->client;
         const char *name = control_role_to_string(role);
@@ -323,8 +329,8 @@ static void run_method(ControlCall *call, const char *name)
                         call, SERVICE, "MethodNotFound", json_pack("{s:s}", "method", name));
                 return;
         }
-        if (!control_roles_allow(&c->control->roles, m->role, c->uid, c->gids, c->n_gids)) {
-                (void)refuse_role(call, m->role);
+        if (!control_call_may(call, m->role)) {
+                (void)control_refuse_role(call, m->role);
                 return;
         }
         const char *bad = bad_parameter(m->parameters, call->request.parameters);

@@ -124,11 +124,12 @@ static int run_modules(ControlCall *c, void *userdata)
                 json_t *commands = json_array();
                 for (size_t k = 0; k < d->n_commands; k++)
                         (void)json_array_append_new(commands,
-                                json_pack("{s:s, s:s, s:s, s:b}", "verb", d->commands[k].verb,
+                                json_pack("{s:s, s:s, s:s, s:b, s:b}", "verb", d->commands[k].verb,
                                         "argument",
                                         d->commands[k].argument ? d->commands[k].argument : "",
                                         "prose", d->commands[k].prose, "after_removal",
-                                        d->commands[k].after_removal));
+                                        d->commands[k].after_removal, "looks_only",
+                                        d->commands[k].looks_only));
                 control_set(o, "commands", commands);
                 (void)json_array_append_new(list, o);
         }
@@ -390,7 +391,7 @@ const ControlMethod control_methods[] = {
         {"GapsList", CONTROL_READ, false, NULL, control_gaps_list},
         {"GapsAck", CONTROL_ADMIN, false, parameters_maybe_id, control_gaps_ack},
         {"SourceForget", CONTROL_ADMIN, true, parameters_name, run_source_forget},
-        {"SourceCommand", CONTROL_ADMIN, true, parameters_command, control_source_command},
+        {"SourceCommand", CONTROL_READ, true, parameters_command, control_source_command},
         {"SinkPause", CONTROL_ADMIN, false, parameters_name, run_sink_pause},
         {"SinkResume", CONTROL_ADMIN, false, parameters_name, run_sink_resume},
         {"SinkPing", CONTROL_ADMIN, false, parameters_name, run_sink_ping},

@@ -293,6 +293,38 @@ rules = ( {{ name = "all"; when = "data.missed == 0 and data.scheduled > '2020-0
     assert shown["state"] == "ready" and shown["watches"]["schedule"] == "*:*:*" and shown["watches"]["next"]
 
 
+def test_timers_lists_them(daemon):
+    """What comes, over the transitions of a zone, for who may only read as well."""
+    daemon.write('''store = { size = "64M"; };
+sources = {
+  nightly = { module = "timer"; schedule = "*-03-25..31 02:30"; zone = "Europe/Berlin"; };
+  twice = { module = "timer"; schedule = "*-10-25..31 02:30"; zone = "Europe/Berlin"; fold = "both"; gap = "next-valid"; };
+  boot = { module = "timer"; schedule = "@reboot"; };
+};
+control = { read = [ "root" ]; admin = [ "nobody" ]; };
+''')
+    daemon.start()
+    text = daemon.belfry("timers", "--next", "14", check=0).stdout
+    assert re.search(r"^nightly  \*-03-25\.\.31 02:30  Europe/Berlin$", text, re.M)
+    assert re.search(r"03-\d\dT02:30:00\+0[12]:00  \d+-03-\d\d 02:30:00 does not exist and was skipped before it$", text, re.M)
+    assert re.search(r"10-\d\dT02:30:00\+01:00  the clock is put back: this local time for the second time$", text, re.M)
+    assert "at the next boot of the host" in text
+    shown = {t["name"]: t["firings"] for t in json.loads(daemon.belfry("timers", "--json", check=0).stdout)}
+    assert [len(shown[n]) for n in ("nightly", "twice", "boot")] == [5, 5, 0]
+    assert shown["nightly"][0]["scheduled"].endswith(":30:00.000000Z")
+    assert "--next" in daemon.belfry("timers", "--next", "0", check=2).stderr
+
+
+def test_check_places_the_fault(daemon):
+    for setting, told in (('schedule = "25:00";', "schedule: the hour goes from 0 to 23"),
+                          ('schedule = "5/15 * * * *";', "schedule: the minute field has"),
+                          ('schedule = "12:00"; zone = "Europe/Berlim";', "zone: there is no time zone"),
+                          ('at = "tomorrow";', "at: \"tomorrow\" is no time"), ("", "schedule or at must be given")):
+        daemon.write(f'sources = {{\n  t = {{ module = "timer"; {setting} }};\n}};\n')
+        r = daemon.belfry("check", daemon.config, check=1)
+        assert re.search(rf"belfry.conf:2:\d+: sources\.t.*{re.escape(told)}", r.stdout + r.stderr), r.stdout + r.stderr
+
+
 if "BELFRY_LONG" in os.environ:  # it sets the clock of the machine, forward by two hours and back
     def test_real_clock_set():
         with source(schedule="@hourly", missed="once") as s:
