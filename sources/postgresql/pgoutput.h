@@ -86,7 +86,10 @@ typedef struct PgMessage {
         };
 } PgMessage;
 
-enum { PG_COLUMNS_MAX = 1664 }; // more than a table or a view may have (MaxTupleAttributeNumber)
+enum {
+        PG_COLUMNS_MAX = 1664, // MaxTupleAttributeNumber, more than a table may have
+        PG_NAME_MAX = 256,     // bytes in UTF-8; 63 in the server's encoding
+};
 
 // 0, or -EBADMSG with the reason: what was wrong, and where in the payload.
 int pgoutput_parse(Slice payload, PgMessage *ret, Reason *reason) _must_use_;
@@ -102,3 +105,4 @@ uint64_t pg_time_usec(int64_t time);
 enum { PG_LSN_TEXT = 24 };
 const char *pg_lsn_text(uint64_t lsn, char out[static PG_LSN_TEXT]);
 int pg_lsn_parse(Slice text, uint64_t *ret) _must_use_; // -EINVAL
+int pg_oid_parse(Slice text, uint32_t *ret) _must_use_; // decimal; -EINVAL

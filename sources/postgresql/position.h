@@ -2,7 +2,7 @@
 // Where the source stands in the database's log, as it is committed with the events.
 //
 // Encoding, little-endian: u8 version (1), u64 system id, u32 timeline, u64 end LSN, u64 message LSN,
-// u64 commit LSN, u64 ordinal, u32 length + bytes of the slot's name. A longer one of the same
+// u64 commit LSN, u64 ordinal, u32 part, u32 length + bytes of the slot's name. A longer one of the same
 // version is refused: whoever adds a field gives it a new version.
 #pragma once
 
@@ -19,6 +19,7 @@ typedef struct Position {
         uint64_t message_lsn; // of the last non-transactional message taken
         uint64_t commit_lsn;  // of the transaction that is only taken in part; 0 = none
         uint64_t ordinal;     // changes taken of it
+        uint32_t part;        // parts taken of it, with transaction = "group"
 } Position;
 
 void position_put(const Position *p, Buf *out);

@@ -21,7 +21,7 @@ typedef enum ValueKind {
 } ValueKind;
 
 enum {
-        VALUE_JSON_DEPTH = 48, // of LIMIT_JSON_DEPTH: an event's own nesting and an array's fit around
+        VALUE_JSON_DEPTH = 40, // of LIMIT_JSON_DEPTH: an event's own nesting and two arrays' fit around
         VALUE_ARRAY_DEPTH = 6, // MAXDIM
 };
 
