@@ -14,7 +14,7 @@
 
 static size_t batch_limit(const Watcher *w)
 {
-        size_t max = source_batch_max(w->source);
+        size_t max = source_batch_target(w->source);
         return max < BATCH_TARGET ? max : BATCH_TARGET;
 }
 

@@ -4,7 +4,9 @@
 // committed when nothing more is waiting to be read, or at 1 MB, or at 5 ms. Behind a commit that
 // brought events the next one waits for company, the longer the more there were and the slower the
 // disk is: a lone event waits for nothing, a stream does not pay two disk barriers for each handful.
-// Any commit error ends the process: after a restart the database says what holds.
+// A commit error ends the process: after a restart the database says what holds. But a full map is no
+// error of the disk: the transaction is dropped as a whole, its sources fall back to what is durable
+// and wait, its deliveries are as if no verdict had come.
 #include "hub/hub.h"
 
 #include "base/clock.h"
@@ -14,7 +16,10 @@
 
 // A commit costs the hub about as much CPU as ten events and blocks it for `took`. Waiting up to
 // eight times that long leaves it at most a ninth of the time; LIMIT_BATCH_USEC bounds the latency.
-enum { PATIENCE_MAX = 8 };
+enum {
+        PATIENCE_MAX = 8,
+        BATCH_SMALL = 1024, // bytes as batch_note() counts them: a handful of verdicts
+};
 
 static int batch_on_idle(sd_event_source *e, void *userdata);
 static int batch_on_timer(sd_event_source *e, uint64_t usec, void *userdata);
@@ -41,6 +46,7 @@ StoreTxn *batch_txn(Hub *h)
                 b->began_boot = clock_boot_usec();
                 b->bytes = 0;
                 b->n_events = 0;
+                b->grows = false;
                 (void)sd_event_source_set_enabled(b->idle, SD_EVENT_ONESHOT);
         }
         return b->txn;
@@ -51,7 +57,9 @@ void batch_note(Hub *h, size_t bytes, unsigned n_events)
         Batch *b = &h->batch;
         b->bytes += bytes;
         b->n_events += n_events;
-        if (b->bytes >= LIMIT_BATCH_BYTES || clock_boot_usec() - b->began_boot >= LIMIT_BATCH_USEC)
+        // After a refused one in small steps, so that ends, which make room, surely fit.
+        size_t most = h->refused ? BATCH_SMALL : LIMIT_BATCH_BYTES;
+        if (b->bytes >= most || clock_boot_usec() - b->began_boot >= LIMIT_BATCH_USEC)
                 batch_commit(h);
 }
 
@@ -103,15 +111,35 @@ static void batch_tell_sources(Hub *h)
         }
 }
 
-void batch_commit(Hub *h)
+// Nothing of the transaction is there. What a source holds in memory is ahead of that, so its process
+// goes; the next one begins where the disk says, with smaller batches.
+static void batch_drop(Hub *h)
+{
+        HubSource *s;
+        LIST_FOREACH (s, &h->sources, link) {
+                if (!s->confirm_pending)
+                        continue;
+                s->confirm_pending = false;
+                s->shrunk++;
+                child_fall_back(&s->child);
+        }
+        HubSink *k;
+        LIST_FOREACH (k, &h->sinks, link)
+                queue_undo(k);
+        h->batch.n_fresh = 0;
+        pressure_refused(h);
+        dispatch_wake(h);
+}
+
+int batch_try_commit(Hub *h)
 {
         Batch *b = &h->batch;
         if (!b->txn)
-                return;
+                return 0;
         uint64_t began = clock_boot_usec();
         Reason reason = {0};
         int r = store_commit(TAKE_PTR(b->txn), &reason);
-        if (r < 0) {
+        if (r < 0 && r != -ENOSPC) {
                 log_write(LOG_CRIT, &(LogFields){.message_id = MESSAGE_ID_STORE},
                         "the store did not take a commit: %s; restarting from what is durable",
                         reason.text);
@@ -122,7 +150,13 @@ void batch_commit(Hub *h)
         b->last_commit_took = b->last_commit_end_boot - began;
         (void)sd_event_source_set_enabled(b->idle, SD_EVENT_OFF);
         (void)sd_event_source_set_enabled(b->timer, SD_EVENT_OFF);
+        if (r == -ENOSPC) {
+                batch_drop(h);
+                return r;
+        }
 
+        if (b->grows)
+                h->refused = 0;
         batch_tell_sources(h);
         FAILPOINT("hub.durable-told");
         HubSink *k;
@@ -133,4 +167,10 @@ void batch_commit(Hub *h)
         b->n_fresh = 0;
         pressure_update(h);
         dispatch_wake(h);
+        return 0;
+}
+
+void batch_commit(Hub *h)
+{
+        (void)!batch_try_commit(h);
 }

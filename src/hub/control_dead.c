@@ -317,7 +317,9 @@ static int act_chunk(DeadWalk *w)
                 if (k)
                         fresh[n_fresh++] = (Retried){k, {.seq = seq, .route = 0}};
         }
-        batch_commit(h);
+        int r = batch_try_commit(h);
+        if (r < 0)
+                return r;
         for (unsigned i = 0; i < n_fresh; i++)
                 queue_fresh(fresh[i].sink, fresh[i].key);
         if (n_fresh)

@@ -228,9 +228,9 @@ static int forget_step(ControlCall *c, void *state)
         int r = store_forget_source(batch_txn(f->hub), f->number);
         if (r == 0)
                 commands_forget_options(f->hub, f->name);
-        batch_commit(f->hub);
-        if (r < 0)
-                return r;
+        int committed = batch_try_commit(f->hub);
+        if (r < 0 || committed < 0)
+                return r < 0 ? r : committed;
         return r > 0 ? control_continue(c, json_pack("{s:b}", "done", 0))
                      : control_reply(c, json_pack("{s:b}", "done", 1));
 }

@@ -350,9 +350,9 @@ int control_gaps_ack(ControlCall *c, void *hub)
                 int r = gap_scan(s);
                 for (unsigned i = 0; r >= 0 && i < s->n; i++)
                         r = store_ack_gap(batch_txn(h), s->seqs[i]);
-                batch_commit(h);
-                if (r < 0)
-                        return r;
+                int committed = batch_try_commit(h);
+                if (r < 0 || committed < 0)
+                        return r < 0 ? r : committed;
                 done += s->n;
         } while (s->full && s->n > 0);
         if (id && done == 0)

@@ -72,6 +72,15 @@ void child_kill(HubChild *c, const char *why)
         (void)pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0);
 }
 
+void child_fall_back(HubChild *c)
+{
+        if (c->pidfd < 0)
+                return;
+        c->deaf = true;            // what it already sent builds on what is not there
+        c->state = CHILD_STOPPING; // no crash: born again without back-off
+        child_kill(c, NULL);
+}
+
 static int child_hello(HubChild *c, Slice payload)
 {
         uint32_t protocol;
@@ -163,6 +172,8 @@ static int child_told(HubChild *c, uint16_t type, Slice payload)
 static int child_frame(Link *l, uint16_t type, Slice payload, void *userdata)
 {
         HubChild *c = userdata;
+        if (c->deaf)
+                return 0;
         if (c->state < CHILD_STARTED && type != MESSAGE_HELLO && type != MESSAGE_FAILED &&
                 type != MESSAGE_LOG)
                 return -EBADMSG;
@@ -372,6 +383,7 @@ static void child_gone(HubChild *c)
                 (void)close(c->pidfd);
         c->pidfd = -1;
         c->pid = 0;
+        c->deaf = false;
         c->state = CHILD_DOWN;
 }
 

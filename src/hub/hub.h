@@ -66,6 +66,7 @@ struct HubChild {
         char reason[REASON_MAX];        // why it is down or degraded; "" = well
         bool config_failure;            // not retried before a reload
         json_t *stats;
+        bool deaf;                      // killed for being ahead of the disk: not heard any more
         unsigned slots_used;            // sinks: attempts out
         CagePaths cage;                 // what it was born with
         uint64_t cage_stamp;
@@ -82,6 +83,7 @@ struct HubSource {
         bool removed;
         uint64_t batch_confirm;  // newest batch in the open transaction
         bool confirm_pending;
+        unsigned shrunk; // how often its batches were made smaller, because one did not fit
         uint64_t events, last_event_usec, unmatched;
         char degraded[REASON_MAX];
         LIST_ENTRY(HubSource) link;
@@ -167,6 +169,7 @@ typedef struct Batch {
         uint64_t began_boot;
         size_t bytes;
         unsigned n_events;
+        bool grows; // there are events in it
         unsigned patience;   // the next commit comes that many times last_commit_took after it
         FreshDelivery *fresh;
         size_t n_fresh, cap_fresh;
@@ -206,7 +209,10 @@ struct Hub {
         unsigned n_commands;
         uint64_t next_command;
         Control *control;
-        bool all_paused; // the store is over 85 %
+        bool all_paused; // the store is over 85 %, or a batch did not fit
+        unsigned refused; // batches in a row that did not fit; 0 after one that did
+        uint64_t refused_ever, room_retry_boot;
+        sd_event_source *room_timer;
         bool ready_sent;
         uint64_t started_wall;
         sd_event_source *stop_timer;
@@ -223,6 +229,7 @@ void child_init(HubChild *c, Hub *h, HubSource *source, int pool_index);
 void child_birth(HubChild *c);          // spawn now; failures are retried with back-off
 void child_stop(HubChild *c);           // MESSAGE_STOP; killed when it does not end in time
 void child_kill(HubChild *c, const char *why); // for one that hangs or breaks the rules
+void child_fall_back(HubChild *c);      // killed and born again at once: it is ahead of the disk
 void child_check_cage(HubChild *c);     // started anew when its cage shows too little
 void child_clear(HubChild *c);          // frees; the process must be gone or is killed
 const char *child_state_to_string(const HubChild *c);
@@ -240,7 +247,10 @@ void intake_gap(HubSource *s, const char *why, const char *from, const char *to,
 // commit.c
 StoreTxn *batch_txn(Hub *h);                 // opens it and arms the commit
 void batch_note(Hub *h, size_t bytes, unsigned n_events); // counts, commits when over the limits
-void batch_commit(Hub *h);                   // now; exits the process when the store says so
+// Now. -ENOSPC: the map is full and nothing of the transaction is there; its sources are on their way
+// back to what is durable, its verdicts will come again. Any other error of the store ends the process.
+int batch_try_commit(Hub *h) _must_use_;
+void batch_commit(Hub *h); // the same, for whom what happens to a dropped batch is enough
 int batch_init(Hub *h) _must_use_;
 
 // queue.c
@@ -251,6 +261,7 @@ void delivery_settle(Delivery *d);    // its end or deferral is in the open tran
 void queue_fresh(HubSink *k, DeliveryKey key);  // just committed
 void queue_refill(HubSink *k);        // from disk when the window has room
 void queue_committed(HubSink *k);     // frees what settled
+void queue_undo(HubSink *k);          // what settled did not get onto the disk: it is ready again
 void queue_release(HubSink *k);       // all that waits is due now
 void queue_arm(HubSink *k);           // the timer for the next thing this sink waits for
 void queue_drop_memory(HubSink *k);   // forget the window (reload, stop); nothing durable changes
@@ -281,6 +292,8 @@ void sink_load_flags(HubSink *k);
 
 // pressure.c
 void pressure_update(Hub *h);         // after each commit: pauses and resumes sources
+void pressure_refused(Hub *h);        // a batch did not fit: all sources wait, then try again
+bool pressure_tight(const Hub *h);    // so little room that each batch gets its own transaction
 bool pressure_dead_full(Hub *h);      // the dead letters' share is full and its policy is to wait
 
 // reload.c

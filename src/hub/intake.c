@@ -9,9 +9,21 @@
 #include "base/log.h"
 #include "hub/commands.h"
 
+enum {
+        CREDIT_SHRINKS = 4,   // a quarter each time: 4 MiB to 16 KiB, batches 1 MiB to 4 KiB
+        ROOM_FORGET_SEC = 60, // so long after the last refusal a process gets all of it again
+};
+
 static const ConfigSource *source_config(const HubSource *s)
 {
         return &s->hub->config->sources[s->index];
+}
+
+static uint32_t source_credit(HubSource *s)
+{
+        if (clock_boot_usec() > s->hub->room_retry_boot + ROOM_FORGET_SEC * USEC_PER_SEC)
+                s->shrunk = 0;
+        return LIMIT_SOURCE_CREDIT >> 2 * (s->shrunk < CREDIT_SHRINKS ? s->shrunk : CREDIT_SHRINKS);
 }
 
 int source_put_start(HubChild *c, uint32_t number, const json_t *values, bool for_command)
@@ -27,7 +39,7 @@ int source_put_start(HubChild *c, uint32_t number, const json_t *values, bool fo
         if (r < 0)
                 return r;
         MessageStart m = {
-                .credit = LIMIT_SOURCE_CREDIT,
+                .credit = c->source ? source_credit(c->source) : LIMIT_SOURCE_CREDIT,
                 .max_event = h->config->limits.event,
                 .options = slice_of(options),
                 .credentials_dir = slice_of(h->credentials_dir ? h->credentials_dir : ""),
@@ -237,6 +249,13 @@ static int intake_events(HubSource *s, Slice payload)
                 child_kill(&s->child, reason.text[0] ? reason.text : "it sent a malformed batch");
                 return r;
         }
+        // With little room a batch that does not fit must take nobody else's work with it.
+        bool tight = pressure_tight(h);
+        if (tight) {
+                batch_commit(h);
+                if (s->child.deaf)
+                        return 0; // an earlier batch of its own did not fit
+        }
         StoreTxn *t = batch_txn(h);
         r = intake_store_all(s);
         if (r < 0) {
@@ -257,7 +276,10 @@ static int intake_events(HubSource *s, Slice payload)
                 store_put_position(t, s->number, m.position);
         s->batch_confirm = m.batch;
         s->confirm_pending = true;
+        h->batch.grows |= m.n_events > 0;
         batch_note(h, payload.len, m.n_events ? m.n_events : 1); // the source waits for it anyway
+        if (tight)
+                batch_commit(h);
         return 0;
 }
 

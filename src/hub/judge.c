@@ -327,6 +327,7 @@ void sink_set_paused(HubSink *k, bool paused)
         char key[64];
         sink_meta_key(key, "paused", k);
         k->paused = paused;
+        batch_commit(k->hub); // what others have in it must not take this along
         store_put_meta(batch_txn(k->hub), key, paused ? SLICE_LIT("1") : SLICE_NULL);
         batch_commit(k->hub);
         hub_notify(k->hub);
@@ -336,6 +337,7 @@ void sink_resume(HubSink *k)
 {
         char key[64];
         sink_meta_key(key, "disabled", k);
+        batch_commit(k->hub);
         store_put_meta(batch_txn(k->hub), key, SLICE_NULL);
         k->disabled = false;
         sink_set_paused(k, false);

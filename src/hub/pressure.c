@@ -5,11 +5,26 @@
 // share of their own.
 #include "hub/hub.h"
 
+#include "base/clock.h"
 #include "base/log.h"
+
+enum {
+        TIGHT_PERCENT = 70, // more of the store than this in use, or less room than
+        TIGHT_ROOM = 16u << 20,
+        ROOM_RETRY_MSEC = 250,  // before what did not fit is tried again, twice as long each time,
+        ROOM_RETRY_DOUBLES = 7, // up to 32 s
+};
 
 static uint64_t dead_share(const Hub *h)
 {
         return h->config->store.size / 10;
+}
+
+bool pressure_tight(const Hub *h)
+{
+        StoreUsage u;
+        store_usage(h->store, &u);
+        return h->refused || u.used > u.size / 100 * TIGHT_PERCENT || u.size - u.used < TIGHT_ROOM;
 }
 
 bool pressure_dead_full(Hub *h)
@@ -110,9 +125,10 @@ void pressure_update(Hub *h)
 {
         StoreUsage u;
         store_usage(h->store, &u);
-        bool was = h->all_paused, changed = false, any = false;
-        h->all_paused = u.used > u.size / 100 * (was ? 80 : 85);
-        if (h->all_paused && !was)
+        bool was = h->all_paused, changed = false, any = false, over = was && !h->refused;
+        over = u.used > u.size / 100 * (over ? 80 : 85);
+        h->all_paused = over || (h->refused && clock_boot_usec() < h->room_retry_boot);
+        if (over && !was)
                 log_write(LOG_WARNING, &(LogFields){.message_id = MESSAGE_ID_FULL},
                         "the store is filled to 85 %%: all sources are paused until it is below 80 "
                         "%%");
@@ -127,4 +143,30 @@ void pressure_update(Hub *h)
         HubSource *s;
         LIST_FOREACH (s, &h->sources, link)
                 source_pause(s, h->all_paused || (any && source_feeds_full(s)));
+}
+
+static int pressure_on_room(sd_event_source *e, uint64_t usec, void *userdata)
+{
+        pressure_update(userdata);
+        return 0;
+}
+
+void pressure_refused(Hub *h)
+{
+        unsigned n = h->refused < ROOM_RETRY_DOUBLES ? h->refused : ROOM_RETRY_DOUBLES;
+        uint64_t wait = (uint64_t)ROOM_RETRY_MSEC * USEC_PER_MSEC << n;
+        if (h->refused++ == 0)
+                log_write(LOG_WARNING, &(LogFields){.message_id = MESSAGE_ID_FULL},
+                        "what came did not fit into the store (option store.size): its sources go "
+                        "back to what is durable, all sources wait for room");
+        h->refused_ever++;
+        h->room_retry_boot = clock_boot_usec() + wait;
+        if (h->room_timer)
+                (void)sd_event_source_set_time(h->room_timer, h->room_retry_boot);
+        else if (sd_event_add_time(h->event, &h->room_timer, CLOCK_BOOTTIME, h->room_retry_boot,
+                         USEC_PER_MSEC, pressure_on_room, h) < 0)
+                log_error("out of memory: sources wait until the next commit");
+        if (h->room_timer)
+                (void)sd_event_source_set_enabled(h->room_timer, SD_EVENT_ONESHOT);
+        pressure_update(h);
 }

@@ -76,6 +76,26 @@ void queue_committed(HubSink *k)
         }
 }
 
+void queue_undo(HubSink *k)
+{
+        Delivery *d;
+        while ((d = TAILQ_FIRST(&k->settling))) {
+                TAILQ_REMOVE(&k->settling, d, link);
+                d->state = DELIVERY_READY;
+                d->probe = false;
+                if (d->alone) {
+                        TAILQ_INSERT_HEAD(&k->hub->alone, d, link);
+                } else {
+                        TAILQ_INSERT_HEAD(&k->ready, d, link);
+                        k->n_ready++;
+                }
+        }
+        // What a scan took out of the queue (a damaged row) is there still: look once more.
+        k->cursor = 1;
+        k->fresh_on_disk = true;
+        k->next_due_wall = 0;
+}
+
 void queue_fresh(HubSink *k, DeliveryKey key)
 {
         if (k->fresh_on_disk)

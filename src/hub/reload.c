@@ -314,7 +314,13 @@ int hub_apply(Hub *h, Config *c, RuleSet *rules, Reason *reason)
         }
         apply_pool(h);
         control_roles_apply(h);
-        batch_commit(h);
+        if (batch_try_commit(h) < 0) { // names in use that the store does not know
+                log_write(LOG_CRIT, &(LogFields){.message_id = MESSAGE_ID_STORE},
+                        "the names of the configuration did not fit into the store: restarting "
+                        "from "
+                        "what is durable");
+                _exit(EXIT_FAILURE);
+        }
         pressure_update(h);
         dispatch_wake(h);
         hub_notify(h);

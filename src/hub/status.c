@@ -139,6 +139,7 @@ static json_t *store_status(const Hub *h, const StoreUsage *u)
         set_u64(o, "ledger_bytes", u->ledger_bytes);
         set_u64(o, "quarantined", u->quarantined);
         set_u64(o, "commits", u->commits);
+        set_u64(o, "refused", h->refused_ever);
         (void)json_object_set_new(o, "paused", json_boolean(h->all_paused));
         return o;
 }

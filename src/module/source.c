@@ -78,6 +78,12 @@ size_t source_batch_max(const Source *s)
         return (size_t)s->max_event;
 }
 
+// Less credit, smaller batches: the hub gives less when one did not fit into the store.
+size_t source_batch_target(const Source *s)
+{
+        return s->credit / 4 < s->max_event ? s->credit / 4 : (size_t)s->max_event;
+}
+
 void source_begin(Source *s)
 {
         assert(!s->begun);

@@ -86,6 +86,7 @@ void source_state_del(Source *s, Slice key);
 void source_position(Source *s, Slice position);
 size_t source_batch_bytes(const Source *s); // so far
 size_t source_batch_max(const Source *s);
+size_t source_batch_target(const Source *s); // end a batch of several events about here
 // Sticky errors end here; fatal. -EMSGSIZE: over source_batch_max() and the slack. -ENOBUFS: there
 // was no credit (source_may_send() was not asked); while paused a batch is taken if credit is there.
 int source_commit(Source *s, uint64_t *ret_batch) _must_use_;
