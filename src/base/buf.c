@@ -73,21 +73,13 @@ void buf_shrink(Buf *b, size_t keep)
         }
 }
 
-uint8_t *buf_grow(Buf *b, size_t n)
+uint8_t *buf_grow_slow(Buf *b, size_t n)
 {
         if (!reserve(b, n, 0))
                 return NULL;
         uint8_t *at = b->data + b->len;
         b->len += n;
         return at;
-}
-
-void buf_add(Buf *b, const void *data, size_t n)
-{
-        if (n == 0 || !reserve(b, n, 0))
-                return;
-        memcpy(b->data + b->len, data, n);
-        b->len += n;
 }
 
 void buf_add_slice(Buf *b, Slice s)
@@ -98,12 +90,6 @@ void buf_add_slice(Buf *b, Slice s)
 void buf_add_str(Buf *b, const char *text)
 {
         buf_add(b, text, strlen(text));
-}
-
-void buf_add_char(Buf *b, char c)
-{
-        if (reserve(b, 1, 0))
-                b->data[b->len++] = (uint8_t)c;
 }
 
 void buf_add_u64(Buf *b, uint64_t n)

@@ -24,11 +24,31 @@ static inline void buf_deinitp(Buf *b)
 }
 void buf_reset(Buf *b);             // len = 0, error = 0, memory kept
 void buf_shrink(Buf *b, size_t keep); // as reset, and gives memory above `keep` bytes back
-uint8_t *buf_grow(Buf *b, size_t n);  // n more bytes at the end, uninitialised; NULL on error
-void buf_add(Buf *b, const void *data, size_t n);
+uint8_t *buf_grow_slow(Buf *b, size_t n); // buf_grow() when memory or an error is to be looked at
+// n more bytes at the end, uninitialised; NULL on error. Here, with the adds below, because an event
+// makes some two hundred of them and nearly all find room.
+static inline uint8_t *buf_grow(Buf *b, size_t n)
+{
+        if (b->error < 0 || !b->data || n > b->cap - b->len || n > b->max - b->len)
+                return buf_grow_slow(b, n);
+        uint8_t *at = b->data + b->len;
+        b->len += n;
+        return at;
+}
+static inline void buf_add(Buf *b, const void *data, size_t n)
+{
+        uint8_t *at = n > 0 ? buf_grow(b, n) : NULL;
+        if (at)
+                memcpy(at, data, n);
+}
+static inline void buf_add_char(Buf *b, char c)
+{
+        uint8_t *at = buf_grow(b, 1);
+        if (at)
+                *at = (uint8_t)c;
+}
 void buf_add_slice(Buf *b, Slice s);
 void buf_add_str(Buf *b, const char *text);
-void buf_add_char(Buf *b, char c);
 void buf_add_u64(Buf *b, uint64_t n); // decimal digits
 void buf_addf(Buf *b, const char *format, ...) _printf_(2, 3);
 void buf_consume(Buf *b, size_t n); // drops n bytes from the front (memmove)

@@ -92,14 +92,34 @@ int store_get_position(Store *s, uint32_t source, Slice *ret)
         return position_newest(s, s->read, source, &slot, &commit, ret);
 }
 
-// Bytes of a state row as its source is charged for them; 0 when there is none.
+// Bytes of a state row as its source is charged for them, without the source's number.
+static uint64_t state_charge(Slice key, const MDB_val *row)
+{
+        return row->mv_size >= ENVELOPE_SIZE ? key.len - 4 + row->mv_size - ENVELOPE_SIZE : 0;
+}
+
 static int state_row_bytes(StoreTxn *t, Slice key, uint64_t *ret)
 {
         MDB_val k = val_of(key), row;
         int rc = mdb_get(t->txn, t->s->dbi[TABLE_STATE], &k, &row);
-        *ret = rc == 0 && row.mv_size >= ENVELOPE_SIZE ? key.len - 4 + row.mv_size - ENVELOPE_SIZE
-                                                       : 0;
+        *ret = rc == 0 ? state_charge(key, &row) : 0;
         return rc == MDB_NOTFOUND ? 0 : lmdb_error(rc);
+}
+
+// Room for a row that must not be there yet, in one descent; NULL: it is, *ret_old bytes, or an error
+// sticks. The transaction is lost as a whole when it may not grow, so that is asked afterwards.
+static uint8_t *state_row_new(StoreTxn *t, Slice key, size_t len, uint64_t *ret_old)
+{
+        MDB_val k = val_of(key), row = {.mv_size = len + ENVELOPE_SIZE};
+        int rc = mdb_put(t->txn, t->s->dbi[TABLE_STATE], &k, &row, MDB_NOOVERWRITE | MDB_RESERVE);
+        *ret_old = rc == MDB_KEYEXIST ? state_charge(key, &row) : 0;
+        if (rc == MDB_KEYEXIST)
+                return NULL;
+        txn_fail(t, lmdb_error(rc));
+        t->dirty = true;
+        return !t->error && txn_may_grow(t, key.len - 4 + len)
+                       ? (uint8_t *)row.mv_data + ENVELOPE_SIZE
+                       : NULL;
 }
 
 void store_put_state(StoreTxn *t, uint32_t source, Slice key, Slice value)
@@ -112,13 +132,21 @@ void store_put_state(StoreTxn *t, uint32_t source, Slice key, Slice value)
                 txn_fail(t, -EINVAL);
                 return;
         }
-        Key k = source_key(source, key);
-        txn_fail(t, bytes ? state_row_bytes(t, key_slice(&k), &old) : -ENOMEM);
-        if (t->error || (value.len + key.len > old && !txn_may_grow(t, key.len + value.len)))
+        if (!bytes) {
+                txn_fail(t, -ENOMEM);
                 return;
-        txn_put(t, TABLE_STATE, key_slice(&k), value);
-        if (!t->error)
-                *bytes += key.len + value.len - old;
+        }
+        Key k = source_key(source, key);
+        uint8_t *to = state_row_new(t, key_slice(&k), value.len, &old);
+        if (!to && !t->error &&
+                (key.len + value.len <= old || txn_may_grow(t, key.len + value.len)))
+                to = txn_reserve(t, TABLE_STATE, key_slice(&k), value.len, 0);
+        if (!to)
+                return;
+        if (value.len)
+                memcpy(to, value.data, value.len);
+        txn_seal(t, TABLE_STATE, key_slice(&k), to, value.len);
+        *bytes += key.len + value.len - old;
 }
 
 void store_del_state(StoreTxn *t, uint32_t source, Slice key)
