@@ -158,7 +158,7 @@ static const ValueType *find(Types *t, uint32_t oid, unsigned links)
         const BuiltinType *b = builtin_find(oid);
         if (b && b->element)
                 return b->element == OID_BOX ? &array_of_boxes : &arrays[scalar_kind(b->element)];
-        if (b || links == TYPES_CHAIN_MAX)
+        if (b || oid == 0 || links == TYPES_CHAIN_MAX) // 0: no type, nothing to ask for
                 return &scalars[scalar_kind(oid)];
         TypeRow *row = row_find(t, oid);
         if (!row || !row->learnt)
