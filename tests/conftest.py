@@ -8,6 +8,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness import Daemon, Receiver  # noqa: E402
 
 
+def pytest_configure(config):
+    config.addinivalue_line("markers", "plain: wants a build without sanitizers (scripts/check: phases bursts and service)")
+
+
 @pytest.fixture
 def receiver():
     r = Receiver()
