@@ -292,8 +292,10 @@ void dir_look(Watcher *w, Dir *parent, Slice name)
 
 void dir_forget(Watcher *w, Dir *d)
 {
-        if (d->flags & DIR_UNREADABLE)
+        if (d->flags & DIR_UNREADABLE) {
                 w->n_unreadable--;
+                w->trouble_news = true;
+        }
         watch_drop(w, d);
         row_del_dir(w, d);
         if (d->parent) {

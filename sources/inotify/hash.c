@@ -9,7 +9,6 @@
 #include <openssl/evp.h>
 #include <stdlib.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 
 enum { PIECE = 256 * 1024, PIECES_A_TURN = 16 };
 
@@ -32,13 +31,12 @@ void hash_stop(Watcher *w)
 
 int hash_start(Watcher *w, int dir, const char *name)
 {
-        struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_CLOEXEC | O_NOCTTY,
-                .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
         if (w->hash_job)
                 return -EBUSY;
-        int fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof how);
+        int fd = open_beneath(dir, name, O_RDONLY | O_NONBLOCK | O_NOCTTY,
+                RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
         if (fd < 0)
-                return -errno;
+                return fd;
         HashJob *j = calloc(1, sizeof *j);
         if (!j) {
                 close(fd);

@@ -8,6 +8,8 @@
 int dir_fd(
         Watcher *w, Dir *d, int *ret_fd) _must_use_; // borrowed; -ESTALE: the path leads elsewhere
 void dir_fd_forget(Watcher *w);
+// openat2 with `resolve`, or the same step by step where it is forbidden. A descriptor, or an error.
+int open_beneath(int fd, const char *path, int flags, uint64_t resolve) _must_use_;
 // Is `d` still where the tree says it is?
 bool dir_in_place(Watcher *w, Dir *d);
 // Does the filter let this name through?

@@ -6,19 +6,63 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <linux/openat2.h>
+#include <string.h>
 #include <sys/syscall.h>
+#include <unistd.h>
 
 enum { PATH_PIECE = 4000 };
 
+// One name after the other, none of them a link: as strict as what openat2 was asked for.
+static int open_stepwise(int fd, const char *path, int flags)
+{
+        int at = -1, next = -EINVAL;
+        while (*path) {
+                size_t n = strcspn(path, "/");
+                char name[NAME_MAX + 1];
+                if (n == 0 || n > NAME_MAX || (n == 2 && path[0] == '.' && path[1] == '.')) {
+                        next = -EINVAL;
+                        break;
+                }
+                memcpy(name, path, n);
+                name[n] = 0;
+                path += n + (path[n] == '/');
+                next = openat(at >= 0 ? at : fd, name,
+                        O_NOFOLLOW | O_CLOEXEC | (*path ? O_PATH | O_DIRECTORY : flags));
+                next = next < 0 ? -errno : next;
+                if (at >= 0)
+                        close(at);
+                if (next < 0)
+                        return next;
+                at = next;
+        }
+        if (next < 0 && at >= 0)
+                close(at);
+        return next;
+}
+
+// The unit's RestrictSUIDSGID= takes openat2 away (ENOSYS): its flags cannot be filtered.
+int open_beneath(int fd, const char *path, int flags, uint64_t resolve)
+{
+        static bool missing;
+        struct open_how how = {.flags = (uint64_t)(flags | O_CLOEXEC), .resolve = resolve};
+        if (!missing) {
+                long r = syscall(SYS_openat2, fd, path, &how, sizeof how);
+                if (r >= 0 || errno != ENOSYS)
+                        return r < 0 ? -errno : (int)r;
+                missing = true;
+        }
+        if (resolve & RESOLVE_BENEATH)
+                return open_stepwise(fd, path, flags);
+        int r = openat(fd, path, flags | O_CLOEXEC);
+        return r < 0 ? -errno : r;
+}
+
 static int open_below(int fd, const char *path, bool follow)
 {
-        struct open_how how = {
-                .flags = O_PATH | O_DIRECTORY | O_CLOEXEC, .resolve = RESOLVE_NO_MAGICLINKS};
-        if (!follow)
-                how.resolve |= RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS;
-        long r = syscall(SYS_openat2, fd, path, &how, sizeof how);
-        return r < 0 ? -errno : (int)r;
+        return open_beneath(fd, path, O_PATH | O_DIRECTORY,
+                RESOLVE_NO_MAGICLINKS | (follow ? 0 : RESOLVE_BENEATH | RESOLVE_NO_SYMLINKS));
 }
 
 // A path longer than the kernel takes is walked in pieces.

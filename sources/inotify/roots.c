@@ -336,7 +336,8 @@ static void root_absent(Watcher *w, Root *r)
 {
         if (!r->dir || r->dir->flags & DIR_REMOVING)
                 return;
-        bool unneeded = r->names && r->state == ROOT_ARMED && dir_in_place(w, r->dir);
+        // Its paths are directories now, with roots of their own; or none of its files ever was.
+        bool unneeded = r->names && (r->dir->entries.n == 0 || dir_in_place(w, r->dir));
         if (r->covered || unneeded) { // its files belong to another root now, or are directories
                 for (size_t i = 0; i < r->n_names; i++)
                         free(r->names[i]);

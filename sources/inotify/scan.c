@@ -30,6 +30,7 @@ void dir_trouble(Watcher *w, Dir *d, int error)
         if (!(d->flags & DIR_UNREADABLE)) {
                 d->flags |= DIR_UNREADABLE;
                 w->n_unreadable++;
+                w->trouble_news = true;
         }
         buf_reset(&w->path);
         dir_path(d, &w->path);
@@ -73,6 +74,7 @@ Reader *reader_open(Watcher *w, Dir *d, int *ret_error)
         if (d->flags & DIR_UNREADABLE) {
                 d->flags &= ~(uint32_t)DIR_UNREADABLE;
                 w->n_unreadable--;
+                w->trouble_news = true;
         }
         return r;
 }

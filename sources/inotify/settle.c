@@ -11,7 +11,6 @@
 #include <linux/openat2.h>
 #include <sys/inotify.h>
 #include <sys/stat.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 enum {
@@ -34,11 +33,10 @@ static uint64_t wall_age(int64_t ctime_ns)
 // 1: nobody has it open for writing, 0: somebody has, -1: there is no telling.
 static int nobody_writes(int dir, const char *name)
 {
-        struct open_how how = {.flags = O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_CLOEXEC | O_NOCTTY,
-                .resolve = RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS};
         struct stat s;
         int r = -1;
-        int fd = (int)syscall(SYS_openat2, dir, name, &how, sizeof how);
+        int fd = open_beneath(dir, name, O_RDONLY | O_NONBLOCK | O_NOFOLLOW | O_NOCTTY,
+                RESOLVE_BENEATH | RESOLVE_NO_MAGICLINKS);
         if (fd < 0)
                 return -1;
         if (fstat(fd, &s) == 0 && S_ISREG(s.st_mode)) {

@@ -138,6 +138,8 @@ void watcher_pump(Watcher *w)
         bool more = work(w);
         finish_start(w);
         batch_close(w);
+        if (w->trouble_news && !round_active(w))
+                roots_report_trouble(w);
         dir_fd_forget(w);
         if (memory_short)
                 watcher_fail(w, "cannot go on", -ENOMEM);

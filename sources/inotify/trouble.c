@@ -39,8 +39,13 @@ static bool tmp_is_private(const char *top)
         char want[64];
         if (watcher_mounts_fd < 0)
                 return false;
-        ssize_t n = pread(watcher_mounts_fd, text, sizeof text - 1, 0);
-        text[n > 0 ? n : 0] = 0;
+        size_t len = 0;
+        ssize_t n;
+        do { // the kernel gives about a page at a time
+                n = pread(watcher_mounts_fd, text + len, sizeof text - 1 - len, (off_t)len);
+                len += n > 0 ? (size_t)n : 0;
+        } while (n > 0 && len < sizeof text - 1);
+        text[len] = 0;
         (void)snprintf(want, sizeof want, "/tmp %s ", top);
         for (const char *p = text; (p = strstr(p, "/systemd-private-")); p++) {
                 const char *end = strchrnul(p, '\n'), *at = strstr(p, want);
@@ -133,6 +138,7 @@ static void add_limits(Watcher *w, char *text, size_t size)
 void roots_report_trouble(Watcher *w)
 {
         char text[sizeof w->trouble] = "";
+        w->trouble_news = false;
         for (const Root *r = w->roots; r; r = r->next) {
                 const char *path = r->path[0] ? r->path : "/";
                 if (!r->wanted)

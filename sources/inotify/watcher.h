@@ -96,6 +96,7 @@ struct Watcher {
         uint64_t n_unwatched, n_unreadable;
         char unreadable_path[256], trouble[1024];
         bool watch_limit, any_remote, napping;
+        bool trouble_news; // what keeps us from seeing all is other than told
 
         struct {
                 uint64_t id;

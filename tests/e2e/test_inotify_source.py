@@ -811,6 +811,34 @@ def test_unmounted_root_and_changed_st_dev(root, image, tmp_path):
         run("umount", other)
 
 
+def test_missing_path_is_a_directory_after_the_next_start(root):
+    """It was waited for as a name in its parent; that parent is no root any more, and nothing is amiss."""
+    with SourceHub(PROGRAM, {"paths": [str(root / "later")]}) as h:
+        h.wait(lambda: "does not exist yet" in h.degraded)
+    (root / "later").mkdir()
+    with h.start():
+        h.wait(lambda: h.degraded == "")
+        write(root / "later/f")
+        h.wait_events(1)
+        assert names(h) == [("file.created", "f")]
+
+
+def test_without_openat2(root, monkeypatch):
+    """As in the service: RestrictSUIDSGID= of the unit takes openat2 away."""
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")  # which strace would disturb
+    h = source(root, hash="sha256")
+    h.wrapper = ["strace", "-D", "-f", "--seccomp-bpf", "-o", "/dev/null", "-e", "inject=openat2:error=ENOSYS"]
+    with h:
+        (root / "a/b").mkdir(parents=True)
+        write(root / "a/b/c")
+        os.symlink("/etc", root / "link")
+        os.symlink("/etc/hostname", root / "a/file")
+        h.quiet(root)
+        h.wait(lambda: any(e.path.endswith("/c") for e in h.events))
+        assert names(h, "file.created") == [("file.created", n) for n in ("a/b/c", "a/file", "link")]
+        assert [e.data.get("hash") is not None for e in h.events if e.path.endswith("/b/c")] == [True]
+
+
 @needs_mounts
 def test_limit_of_watches(root):
     for i in range(10):
@@ -835,9 +863,14 @@ def test_unreadable_directory(root):
         os.chmod(p, os.stat(p).st_mode | 0o055)
     (root / "secret").mkdir(mode=0o700)
     write(root / "secret/f")
-    h = SourceHub(PROGRAM, {"paths": [str(root)], "poll": 1_000_000}, user="nobody")
+    # A poll that is far away: what is refused and what is granted is noticed as it happens.
+    h = SourceHub(PROGRAM, {"paths": [str(root)], "poll": 3600_000_000}, user="nobody")
     with h:
         h.wait(lambda: "setfacl -R -m u:nobody:rX" in h.degraded and "secret" in h.degraded)
+        (root / "live").mkdir(mode=0o700)
+        h.wait(lambda: "2 directories cannot be read" in h.degraded and "live" in h.degraded, 5)
+        (root / "live").rmdir()
+        h.wait(lambda: "1 directories cannot be read" in h.degraded, 5)
         os.chmod(root / "secret", 0o755)
         h.wait(lambda: h.degraded == "", 10)
         write(root / "secret/g")
