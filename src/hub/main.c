@@ -245,7 +245,10 @@ static int hub_start(Hub *h, const Arguments *a, const char **ret_about, Reason 
         h->lengths = BUF_INIT(LIMIT_EVENT_MAX);
         h->record = BUF_INIT(LIMIT_EVENT_MAX);
         h->body = BUF_INIT(LIMIT_EVENT_MAX);
-        int r = hub_dirs(h, a);
+        int r = cage_lower_hub(reason);
+        if (r < 0)
+                return r;
+        r = hub_dirs(h, a);
         if (r < 0)
                 return reason_errno(
                         reason, r, "cannot use %s and %s", a->state_dir, a->runtime_dir);

@@ -114,27 +114,41 @@ static int cage_join_family(int fd, Reason *reason)
         return reason_errno(reason, -errno, "cannot lock family.lock");
 }
 
+// Keeps only what is in the masks; asks the kernel only when that changes something, since the unit
+// lets capset through only where there is a capability.
+static int capabilities_keep(uint32_t effective, uint32_t rest, uint32_t above, Reason *reason)
+{
+        struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
+        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
+
+        if (syscall(SYS_capget, &head, data) < 0)
+                return reason_errno(reason, -errno, "cannot read capabilities");
+        uint32_t lost = 0;
+        for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
+                uint32_t e = i == 0 ? effective : above, r = i == 0 ? rest : above;
+                lost |= (data[i].effective & ~e) | (data[i].permitted & ~r) |
+                        (data[i].inheritable & ~r);
+                data[i].effective &= e;
+                data[i].permitted &= r;
+                data[i].inheritable &= r;
+        }
+        if (lost && syscall(SYS_capset, &head, data) < 0)
+                return reason_errno(reason, -errno, "cannot drop capabilities");
+        return 0;
+}
+
 // What a process started by root still holds. Reading past permissions and leases are what file
 // sources are for; below Landlock they reach no further than the list.
 static int cage_drop_capabilities(Reason *reason)
 {
-        struct __user_cap_header_struct head = {.version = _LINUX_CAPABILITY_VERSION_3};
-        struct __user_cap_data_struct data[_LINUX_CAPABILITY_U32S_3];
         const uint32_t keep = (1u << CAP_DAC_READ_SEARCH) | (1u << CAP_LEASE);
 
-        if (syscall(SYS_capget, &head, data) < 0)
-                return reason_errno(reason, -errno, "cannot read capabilities");
-        bool held = false;
-        for (size_t i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
-                uint32_t mask = i == 0 ? keep : 0;
-                held |= (data[i].permitted & ~mask) || (data[i].inheritable & ~mask);
-                data[i].effective &= mask;
-                data[i].permitted &= mask;
-                data[i].inheritable &= mask;
-        }
-        if (held && syscall(SYS_capset, &head, data) < 0)
-                return reason_errno(reason, -errno, "cannot drop capabilities");
-        return 0;
+        return capabilities_keep(keep, keep, 0, reason);
+}
+
+int cage_lower_hub(Reason *reason)
+{
+        return capabilities_keep(~(1u << CAP_DAC_READ_SEARCH), ~0u, ~0u, reason);
 }
 
 int cage_enter(CageKind kind, int list_fd, int family_fd, pid_t parent, char *ret_missing,
@@ -169,6 +183,10 @@ int cage_enter_hub(Reason *reason)
 
         (void)setrlimit(RLIMIT_CORE, &none);
         (void)prctl(PR_SET_DUMPABLE, 0);
+        // The births process has its copy by now.
+        int r = geteuid() == 0 ? 0 : capabilities_keep(0, 0, 0, reason);
+        if (r < 0)
+                return r;
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
                 return reason_errno(reason, -errno, "cannot give up new privileges");
         return cage_seccomp(CAGE_HUB, missing, sizeof missing, reason);

@@ -28,5 +28,8 @@ int cage_list_new(char *const *entries, int *ret_fd) _must_use_;
 // kernel does not offer ("" = all in place).
 int cage_enter(CageKind kind, int list_fd, int family_fd, pid_t parent, char *ret_missing, size_t missing_size,
                Reason *reason) _must_use_;
+// The hub before anything else: the capability to read every directory is for the inotify source. It
+// stays permitted, since the births process hands it on, and is in force nowhere else.
+int cage_lower_hub(Reason *reason) _must_use_;
 // The hub: seccomp only (it must open what the configuration names), after everything is set up.
 int cage_enter_hub(Reason *reason) _must_use_;
