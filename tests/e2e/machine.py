@@ -113,6 +113,8 @@ class Machine:
         group = self.run("systemctl", "show", "-P", "ControlGroup", unit).stdout.strip()
         for pid in self.read(f"/sys/fs/cgroup{group}/cgroup.procs").split():
             title = self.read(f"/proc/{pid}/cmdline").replace("\0", " ").strip()
+            if self.read(f"/proc/{pid}/comm").strip() == "belfry-births":
+                title = "belfry-births"  # a fork of the daemon, with its command line
             status = dict(re.findall(r"^(\w+):\t(.*)$", self.read(f"/proc/{pid}/status"), re.M))
             if title:
                 found[title] = {**status, "pid": pid}
