@@ -9,7 +9,9 @@ from harness import Daemon, Receiver  # noqa: E402
 
 
 def pytest_configure(config):
-    config.addinivalue_line("markers", "plain: wants a build without sanitizers (scripts/check: phases bursts and service)")
+    # Both want a build without sanitizers; each is a phase of scripts/check.
+    config.addinivalue_line("markers", "bursts: large numbers")
+    config.addinivalue_line("markers", "service: the installed service under a real systemd")
 
 
 @pytest.fixture

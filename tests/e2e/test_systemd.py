@@ -10,10 +10,11 @@ import time
 from pathlib import Path
 
 import pytest
+
 from harness import BUILD, wait_for
 from machine import Machine
 
-pytestmark = pytest.mark.plain
+pytestmark = pytest.mark.service
 
 MESSAGES = Path(__file__).resolve().parent.parent.parent / "src/event/messages.h"
 DROP_INS = "/usr/share/doc/belfry/drop-ins"
