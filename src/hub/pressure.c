@@ -121,11 +121,11 @@ static bool sink_update_full(HubSink *k)
         return changed;
 }
 
-void pressure_update(Hub *h)
+static bool pressure_look(Hub *h)
 {
         StoreUsage u;
         store_usage(h->store, &u);
-        bool was = h->all_paused, changed = false, any = false, over = was && !h->refused;
+        bool was = h->all_paused, changed = false, over = was && !h->refused;
         over = u.used > u.size / 100 * (over ? 80 : 85);
         h->all_paused = over || (h->refused && clock_boot_usec() < h->room_retry_boot);
         if (over && !was)
@@ -133,16 +133,29 @@ void pressure_update(Hub *h)
                         "the store is filled to 85 %%: all sources are paused until it is below 80 "
                         "%%");
         HubSink *k;
-        LIST_FOREACH (k, &h->sinks, link) {
+        LIST_FOREACH (k, &h->sinks, link)
                 changed |= sink_update_full(k);
-                any |= k->full;
-        }
         pressure_trim_dead(h);
-        if (!changed && h->all_paused == was)
-                return;
+        return changed || h->all_paused != was;
+}
+
+static void pause_sources(Hub *h)
+{
         HubSource *s;
         LIST_FOREACH (s, &h->sources, link)
-                source_pause(s, h->all_paused || (any && source_feeds_full(s)));
+                source_pause(s, h->all_paused || source_feeds_full(s));
+}
+
+void pressure_update(Hub *h)
+{
+        if (pressure_look(h))
+                pause_sources(h);
+}
+
+void pressure_apply(Hub *h)
+{
+        (void)pressure_look(h);
+        pause_sources(h);
 }
 
 static int pressure_on_room(sd_event_source *e, uint64_t usec, void *userdata)

@@ -321,7 +321,7 @@ int hub_apply(Hub *h, Config *c, RuleSet *rules, Reason *reason)
                         "what is durable");
                 _exit(EXIT_FAILURE);
         }
-        pressure_update(h);
+        pressure_apply(h);
         dispatch_wake(h);
         hub_notify(h);
         return 0;

@@ -32,8 +32,8 @@ static void set_child(json_t *o, const HubChild *c)
 
 static const char *source_state(const HubSource *s)
 {
-        if (s->paused && s->child.state == CHILD_READY)
-                return "paused";
+        if (s->paused && s->child.state >= CHILD_STARTED && s->child.state != CHILD_STOPPING)
+                return "paused"; // also before its first comparison is over
         if (s->degraded[0] && s->child.state == CHILD_READY)
                 return "degraded";
         return child_state_to_string(&s->child);
