@@ -303,6 +303,9 @@ void stream_stats(Stream *s)
                         o, "last_change", json_string(clock_rfc3339(s->event_usec, time)));
         if (s->slot_stats)
                 (void)json_object_update(o, s->slot_stats);
+        json_t *backfill = backfill_stats(s->backfill);
+        if (backfill)
+                (void)json_object_set_new(o, "backfill", backfill);
         source_stats(s->source, o);
         json_decref(o);
 }

@@ -31,7 +31,7 @@ static void postgresql_pause(void *instance)
 static void postgresql_resume(void *instance)
 {
         attach_go_on(instance);
-        pump(instance);
+        pump(instance); // which lets backfill go on too
 }
 
 static void postgresql_command(

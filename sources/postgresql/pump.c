@@ -68,7 +68,7 @@ int pump_commit(Stream *s, const Position *p)
         return 0;
 }
 
-static bool may_send(const Stream *s)
+bool pump_has_credit(const Stream *s)
 {
         return s->n_sent < SENT_MAX && source_may_send(s->source);
 }
@@ -105,7 +105,7 @@ static int on_status(sd_event_source *e, uint64_t usec, void *userdata)
 {
         Stream *s = userdata;
         uint64_t silent = clock_mono_usec() - s->heard_usec;
-        bool reading = may_send(s);
+        bool reading = pump_has_credit(s);
         if (s->state != STREAM_RUNNING)
                 return 0;
         if (!reading)
@@ -275,7 +275,7 @@ static void save_idle(Stream *s)
 {
         Position p = pump_position(s);
         uint64_t now = clock_mono_usec();
-        if (p.end_lsn <= s->saved_lsn || !may_send(s))
+        if (p.end_lsn <= s->saved_lsn || !pump_has_credit(s))
                 return;
         if (!s->asked && p.end_lsn - s->saved_lsn < IDLE_WAL &&
                 now - s->saved_usec < SAVE_SEC * USEC_PER_SEC)
@@ -291,7 +291,7 @@ void pump(Stream *s)
         int r = 0;
         if (s->state != STREAM_RUNNING)
                 return;
-        for (unsigned i = 0; i < TURN_BATCHES && may_send(s); i++) {
+        for (unsigned i = 0; i < TURN_BATCHES && pump_has_credit(s); i++) {
                 r = fill_batch(s);
                 if (r <= 0)
                         break;
@@ -299,7 +299,9 @@ void pump(Stream *s)
         if (r < 0 || s->state != STREAM_RUNNING)
                 return;
         save_idle(s);
-        bool on = may_send(s);
+        backfill_work(s->backfill);
+        // Nothing is read that cannot be worked on: it would pile up in libpq.
+        bool on = pump_has_credit(s) && !change_waits(s->change);
         server_copy_read(s->main, on);
         if (r > 0 && on)
                 (void)sd_event_source_set_enabled(s->again, SD_EVENT_ONESHOT);
@@ -326,6 +328,7 @@ void pump_start(Stream *s)
                 s->flush_lsn = p.end_lsn;
         change_connected(s->change, s->server_facts.system_id, s->server_facts.timeline, s->slot);
         arm_status(s, s->status_usec);
+        backfill_running(s->backfill);
         pump(s);
 }
 
@@ -337,6 +340,7 @@ void pump_stop(Stream *s)
                 (void)sd_event_source_set_enabled(s->again, SD_EVENT_OFF);
         if (s->change)
                 change_disconnected(s->change);
+        backfill_interrupted(s->backfill);
         PQfreemem(TAKE_PTR(s->payload));
         s->questioned = false;
 }
@@ -345,7 +349,7 @@ void pump_goodbye(Stream *s)
 {
         if (s->state != STREAM_RUNNING)
                 return;
-        if (may_send(s))
+        if (pump_has_credit(s))
                 (void)fill_batch(s);
         if (s->state == STREAM_RUNNING)
                 send_status(s, false);

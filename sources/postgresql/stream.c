@@ -198,6 +198,8 @@ static int start(Stream *s, Slice position, Reason *reason)
         s->change = change_new(&options);
         int r = s->change ? pump_init(s) : -ENOMEM;
         if (r >= 0)
+                r = backfill_new(s, &s->backfill);
+        if (r >= 0)
                 r = find_passfile(s, reason);
         if (r >= 0 && position.data) {
                 r = position_get(position, &p, reason);
@@ -241,7 +243,9 @@ int stream_state(Stream *s, Slice key, Slice value)
                 (void)snprintf(s->halt, sizeof s->halt, "%.*s", SLICE_ARG(value));
                 return 0;
         }
-        int r = change_load(s->change, key, value);
+        int r = backfill_load(s->backfill, key, value);
+        if (r == 1)
+                r = change_load(s->change, key, value);
         if (r == 1)
                 source_log(s->source, LOG_WARNING, NULL, "unknown state row %.*s", SLICE_ARG(key));
         return r < 0 ? r : 0;
@@ -277,6 +281,7 @@ Stream *stream_free(Stream *s)
         health_stop(s);
         disconnect(s);
         pump_deinit(s);
+        s->backfill = backfill_free(s->backfill);
         s->change = change_free(s->change);
         json_decref(s->slot_stats);
         free(s->state_from);

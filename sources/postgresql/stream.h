@@ -7,6 +7,7 @@
 //                  ^  any failure: back-off, with its reason in `status`
 #pragma once
 
+#include "backfill.h"
 #include "change.h"
 #include "continuity.h"
 #include "options.h"
@@ -40,7 +41,7 @@ typedef struct Sent {
         uint64_t batch, lsn;
 } Sent;
 
-typedef struct Stream {
+struct Stream {
         Source *source;
         const PostgresqlOptions *options;
         char slot[SLOT_NAME_MAX], publication[SLOT_NAME_MAX], application[80];
@@ -90,7 +91,9 @@ typedef struct Stream {
         bool questioned, dropping;
         json_t *slot_stats;
         bool told_half;
-} Stream;
+
+        Backfill *backfill;
+};
 
 // stream.c
 int stream_new(Source *s, const PostgresqlOptions *o, Slice position, Stream **ret, Reason *reason) _must_use_;
@@ -121,6 +124,7 @@ void pump(Stream *s);
 void pump_durable(Stream *s, uint64_t batch);
 void pump_confirm(Stream *s);  // tells the server what is durable
 void pump_goodbye(Stream *s);  // what is ready, and a last word to the server
+bool pump_has_credit(const Stream *s);
 Position pump_position(const Stream *s);
 int pump_commit(Stream *s, const Position *p) _must_use_; // closes the open batch with it
 
