@@ -7,106 +7,46 @@
 
 #include "base/text.h"
 #include "config/config.h"
+#include "config/world.h"
 #include "rule/ruleset.h"
 #include <errno.h>
 #include <libgen.h>
-#include <sys/stat.h>
 #include <unistd.h>
 
 #define DEFAULT_FILE "/etc/belfry/belfry.conf"
 
 // ---- what the world has that the text names
 
-static void warn(
-        Diagnostics *d, Place place, const char *instance, const char *option, const char *what)
+typedef struct Instance {
+        Diagnostics *d;
+        Place place;
+        char name[64];
+} Instance;
+
+static void warn(const Option *row, const char *what, void *userdata)
 {
+        const Instance *i = userdata;
         char path[128];
-        (void)snprintf(path, sizeof(path), "%s.%s", instance, option);
-        diagnose(d, SEVERITY_WARNING, place, path, "%s", what);
-}
-
-static void check_reference(
-        Diagnostics *d, Place place, const char *instance, const char *option, const char *text)
-{
-        char what[512];
-        struct stat st;
-        if (strncmp(text, "credential:", 11) == 0) {
-                (void)snprintf(what, sizeof(what),
-                        "whether the service has the credential \"%.64s\" only the service sees: "
-                        "belfry check --live",
-                        text + 11);
-                warn(d, place, instance, option, what);
-        } else if (strncmp(text, "file:", 5) == 0 && stat(text + 5, &st) < 0) {
-                (void)snprintf(what, sizeof(what), "%.256s: %s", text + 5, strerror(errno));
-                warn(d, place, instance, option, what);
-        } else if (strncmp(text, "file:", 5) == 0 && (st.st_mode & 077)) {
-                (void)snprintf(what, sizeof(what),
-                        "%.256s may be read by others (mode %03o): chmod 600", text + 5,
-                        (unsigned)(st.st_mode & 0777));
-                warn(d, place, instance, option, what);
-        }
-}
-
-static void check_path(
-        Diagnostics *d, Place place, const char *instance, const char *option, const char *path)
-{
-        struct stat st;
-        char what[512];
-        if (strpbrk(path, "*?[") || stat(path, &st) == 0)
-                return;
-        (void)snprintf(what, sizeof(what), "%.256s: %s", path, strerror(errno));
-        warn(d, place, instance, option, what);
-}
-
-static void check_value(
-        Diagnostics *d, Place place, const char *instance, const Option *o, const json_t *v)
-{
-        size_t i;
-        json_t *one;
-        const char *key, *text = json_string_value(v);
-        if (json_is_array(v)) {
-                json_array_foreach((json_t *)v, i, one) check_value(d, place, instance, o, one);
-        } else if (json_is_object(v) && o->type == OPTION_STRING_MAP) {
-                json_object_foreach((json_t *)v, key, one) check_value(d, place, instance, o, one);
-        } else if (text && (o->type == OPTION_PATH || o->type == OPTION_PATH_LIST)) {
-                check_path(d, place, instance, o->name, text);
-        } else if (text && option_is_reference(slice_of(text)) &&
-                   (o->type == OPTION_SECRET || o->type == OPTION_SECRET_LIST ||
-                           (o->flags & OPTION_REFERENCE))) {
-                check_reference(d, place, instance, o->name, text);
-        }
-}
-
-static void check_options(Diagnostics *d, Place place, const char *instance, const Option *rows,
-        size_t n, const json_t *values)
-{
-        for (size_t i = 0; i < n; i++) {
-                const json_t *v = json_object_get(values, rows[i].name);
-                if (v && rows[i].type == OPTION_GROUP)
-                        check_options(d, place, instance, rows[i].rows, rows[i].n_rows, v);
-                else if (v && rows[i].type == OPTION_GROUP_LIST)
-                        for (size_t k = 0; k < json_array_size(v); k++)
-                                check_options(d, place, instance, rows[i].rows, rows[i].n_rows,
-                                        json_array_get(v, k));
-                else if (v)
-                        check_value(d, place, instance, &rows[i], v);
-        }
+        (void)snprintf(path, sizeof(path), "%s.%s", i->name, row->name);
+        diagnose(i->d, SEVERITY_WARNING, i->place, path, "%s", what);
 }
 
 static void check_world(const Config *c, Diagnostics *d)
 {
-        char name[64];
+        const WorldEyes eyes = {0};
         for (size_t i = 0; i < c->n_sources; i++) {
                 const ConfigSource *s = &c->sources[i];
-                (void)snprintf(name, sizeof(name), "sources.%s", s->name);
-                check_options(d, s->place, name, s->module->description->options,
-                        s->module->description->n_options, s->options);
+                const ModuleDescription *m = s->module->description;
+                Instance one = {.d = d, .place = s->place};
+                (void)snprintf(one.name, sizeof(one.name), "sources.%s", s->name);
+                world_look(m->options, m->n_options, s->options, &eyes, warn, &one);
         }
         for (size_t i = 0; i < c->n_sinks; i++) {
                 const ConfigSink *s = &c->sinks[i];
-                (void)snprintf(name, sizeof(name), "sinks.%s", s->name);
-                check_options(d, s->place, name, s->module->description->options,
-                        s->module->description->n_options, s->options);
+                const ModuleDescription *m = s->module->description;
+                Instance one = {.d = d, .place = s->place};
+                (void)snprintf(one.name, sizeof(one.name), "sinks.%s", s->name);
+                world_look(m->options, m->n_options, s->options, &eyes, warn, &one);
         }
 }
 
@@ -158,7 +98,7 @@ static ExitStatus check_live(Context *c)
         ExitStatus r = client_call(c, "CheckLive", NULL, 60, &answer);
         if (r != STATUS_OK)
                 return r;
-        bool good = get_int(answer, "errors") == 0;
+        bool good = get_int(answer, "errors") == 0 && get_int(answer, "foreseen") == 0;
         const json_t *problems = json_object_get(answer, "problems");
         if (c->json) {
                 print_json(answer);

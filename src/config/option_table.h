@@ -38,6 +38,8 @@ int option_default(const Option *row, json_t **ret) _must_use_;
 // reason never repeats the text.
 int option_check_text(const Option *row, const char *text, Reason *reason) _must_use_;
 int option_check_reference(const char *text, Reason *reason) _must_use_;
+// Could option_secret_read() read it? A look at the file, not into it; its rights count as_myself only.
+int option_secret_look(const char *reference, const char *credentials_dir, bool as_myself, Reason *reason) _must_use_;
 // May a user set this HTTP header? -EINVAL with the reason.
 int option_check_header_name(const char *name, Reason *reason) _must_use_;
 

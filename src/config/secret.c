@@ -4,6 +4,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "base/limits.h"
@@ -30,18 +32,49 @@ static int explain(Reason *reason, int r, const char *reference)
         return reason_errno(reason, r, "%s", reference);
 }
 
+static int reference_path(
+        const char *reference, const char *credentials_dir, char ret[static PATH_MAX])
+{
+        int n;
+        if (strncmp(reference, "file:", 5) == 0)
+                n = snprintf(ret, PATH_MAX, "%s", reference + 5);
+        else if (credentials_dir)
+                n = snprintf(ret, PATH_MAX, "%s/%s", credentials_dir, reference + 11);
+        else
+                return -ENOENT;
+        return n < 0 || n >= PATH_MAX ? -ENAMETOOLONG : 0;
+}
+
 static int read_reference(const char *reference, const char *credentials_dir, Buf *out)
 {
         char path[PATH_MAX];
-        if (strncmp(reference, "file:", 5) == 0)
-                return file_read_private(reference + 5, out);
-        if (!credentials_dir)
-                return -ENOENT;
-        // systemd keeps these private by an access list, which shows as group bits in the mode.
-        int n = snprintf(path, sizeof(path), "%s/%s", credentials_dir, reference + 11);
-        if (n < 0 || (size_t)n >= sizeof(path))
-                return -ENAMETOOLONG;
-        return file_read(AT_FDCWD, path, out);
+        int r = reference_path(reference, credentials_dir, path);
+        if (r < 0)
+                return r;
+        // systemd keeps credentials private by an access list, which shows as group bits in the mode.
+        return strncmp(reference, "file:", 5) == 0 ? file_read_private(path, out)
+                                                   : file_read(AT_FDCWD, path, out);
+}
+
+int option_secret_look(
+        const char *reference, const char *credentials_dir, bool as_myself, Reason *reason)
+{
+        char path[PATH_MAX];
+        struct stat st;
+        int r = reference_path(reference, credentials_dir, path);
+        if (r >= 0 && stat(path, &st) < 0)
+                r = -errno;
+        if (r >= 0 && !S_ISREG(st.st_mode))
+                r = S_ISDIR(st.st_mode) ? -EISDIR : -EINVAL;
+        if (r >= 0 && strncmp(reference, "file:", 5) == 0 && (st.st_mode & 077))
+                r = -EPERM;
+        if (r >= 0 && st.st_size > LIMIT_SECRET_FILE)
+                r = -EFBIG;
+        if (r >= 0 && as_myself && faccessat(AT_FDCWD, path, R_OK, AT_EACCESS) < 0)
+                r = -errno;
+        if (r >= 0 && st.st_size == 0)
+                return reason_set(reason, -EINVAL, "%s: is empty", reference);
+        return r < 0 ? explain(reason, r, reference) : 0;
 }
 
 int option_secret_read(const char *reference, const char *credentials_dir, char **ret,

@@ -353,9 +353,10 @@ static int run_check_live(ControlCall *c, void *userdata)
                 r = ruleset_new(&rules, config, &d);
         if (r < 0 && d.n_errors == 0)
                 return r; // no fault of the text
-        json_t *answer = json_pack("{s:s, s:o, s:i, s:i, s:o}", "file", h->config_path,
+        unsigned foreseen = r < 0 ? 0 : foresee(h, config, &d);
+        json_t *answer = json_pack("{s:s, s:o, s:i, s:i, s:i, s:o}", "file", h->config_path,
                 "diagnostics", diagnostics_json(&d), "errors", (int)d.n_errors, "warnings",
-                (int)d.n_warnings, "problems", live_problems(h));
+                (int)d.n_warnings, "foreseen", (int)foreseen, "problems", live_problems(h));
         diagnostics_deinit(&d); // its places point into the configuration
         (void)ruleset_free(rules);
         (void)config_free(config);
@@ -404,20 +405,34 @@ const size_t n_control_methods = N_ELEMENTS(control_methods);
 
 // ---- life
 
+static void roles_of(const Config *c, char *const *ret[static _CONTROL_ROLE_MAX])
+{
+        ret[CONTROL_READ] = c->control.read;
+        ret[CONTROL_INJECT] = c->control.inject;
+        ret[CONTROL_ADMIN] = c->control.admin;
+}
+
 void control_roles_apply(Hub *h)
 {
         if (!h->control)
                 return;
-        const struct ConfigControl *from = &h->config->control;
-        char *const *const lists[_CONTROL_ROLE_MAX] = {[CONTROL_READ] = from->read,
-                [CONTROL_INJECT] = from->inject,
-                [CONTROL_ADMIN] = from->admin};
+        char *const *lists[_CONTROL_ROLE_MAX];
+        roles_of(h->config, lists);
         _cleanup_(buf_deinitp) Buf unknown = BUF_INIT(LIMIT_LOG_TEXT);
         if (control_set_roles(h->control, lists, &unknown) < 0)
                 log_error("out of memory: the roles of the control socket stay as they were");
         else if (unknown.len)
                 log_warning("control: no such user or group: %s", buf_text(&unknown));
         (void)snprintf(h->control->unknown, sizeof(h->control->unknown), "%s", buf_text(&unknown));
+}
+
+void control_unknown_of(const Config *c, Buf *ret)
+{
+        ControlRoles made;
+        char *const *lists[_CONTROL_ROLE_MAX];
+        roles_of(c, lists);
+        if (control_roles_init(&made, lists, ret) >= 0)
+                control_roles_deinit(&made);
 }
 
 const char *control_unknown(const Hub *h)

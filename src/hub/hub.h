@@ -9,7 +9,7 @@
 //   dispatch.c  attempts out: which delivery of which sink goes to which process
 //   judge.c     verdicts in: retry, hold, probe, dead letter
 //   pressure.c  shares of the store: which sources are paused, which letters are dropped
-//   reload.c    from one configuration to the next
+//   reload.c    from one configuration to the next; foresee.c: what it would find missing
 //   status.c    what status says
 //   control*.c  the control socket and its methods
 #pragma once
@@ -305,6 +305,9 @@ typedef struct ReloadOptions {
 int hub_reload(Hub *h, const ReloadOptions *o, Diagnostics *d, Reason *reason) _must_use_;
 int hub_apply(Hub *h, Config *c, RuleSet *rules, Reason *reason) _must_use_; // takes both; also at start
 
+// foresee.c: how many things would be degraded with c that are not now; each a warning in d
+unsigned foresee(Hub *h, const Config *c, Diagnostics *d);
+
 // status.c
 json_t *hub_status(Hub *h);           // the object of status --json; new reference
 const char *hub_state_word(Hub *h);   // "running" "starting" "degraded" "stopping"
@@ -314,5 +317,6 @@ void hub_notify(Hub *h);              // READY=1, STATUS=...
 int control_start(Hub *h, Reason *reason) _must_use_;
 void control_stop(Hub *h);
 void control_roles_apply(Hub *h);       // after a reload
+void control_unknown_of(const Config *c, Buf *ret); // those that c names in vain
 const char *control_unknown(const Hub *h); // configured users and groups that do not exist; "" = none
 void control_tail_event(Hub *h, const Record *r, unsigned n_routes); // for tail clients

@@ -54,6 +54,7 @@ int source_put_start(HubChild *c, uint32_t number, const json_t *values, bool fo
 
 int source_send_start(HubSource *s)
 {
+        s->degraded[0] = 0; // that was the process before; this one looks for itself
         int r = source_put_start(&s->child, s->number, source_config(s)->options, false);
         if (r >= 0 && s->paused)
                 r = link_send(s->child.link, MESSAGE_PAUSE, SLICE_NULL);

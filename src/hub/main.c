@@ -145,15 +145,14 @@ static int on_reload(sd_event_source *e, const struct signalfd_siginfo *si, void
         Reason reason = {0};
         (void)sd_notifyf(
                 0, "RELOADING=1\nMONOTONIC_USEC=%llu", (unsigned long long)clock_mono_usec());
-        if (hub_reload(h, &(ReloadOptions){0}, &d, &reason) < 0) {
-                _cleanup_(buf_deinitp) Buf text = BUF_INIT(LIMIT_CONTROL_CLIENT);
-                diagnostics_print(&d, &text);
+        bool refused = hub_reload(h, &(ReloadOptions){0}, &d, &reason) < 0;
+        if (refused)
                 log_write(LOG_ERR, &(LogFields){.message_id = MESSAGE_ID_CONFIG_REFUSED},
                         "reload refused: %s", reason.text);
-                for (char *line = strtok((char *)buf_text(&text), "\n"); line;
-                        line = strtok(NULL, "\n"))
-                        log_error("%s", line);
-        }
+        _cleanup_(buf_deinitp) Buf text = BUF_INIT(LIMIT_CONTROL_CLIENT);
+        diagnostics_print(&d, &text);
+        for (char *line = strtok((char *)buf_text(&text), "\n"); line; line = strtok(NULL, "\n"))
+                log_write(refused ? LOG_ERR : LOG_WARNING, &(LogFields){0}, "%s", line);
         diagnostics_deinit(&d);
         (void)sd_notify(0, "READY=1");
         return 0;

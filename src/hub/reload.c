@@ -2,7 +2,8 @@
 // From one configuration to the next, at start from none. What did not change is left alone: a source
 // whose options are the same keeps running, a sink gets a new generation only when its options
 // changed (running attempts end on the old one). A text that is wrong is refused whole, before
-// anything was touched; so is taking away a sink that is still owed, unless told to park or drop.
+// anything was touched; so is one under which something would newly be degraded (foresee.c), unless
+// forced, and taking away a sink that is still owed, unless told to park or drop.
 #include "hub/hub.h"
 
 #include "base/clock.h"
@@ -157,10 +158,14 @@ static int drop_owed(Hub *h, HubSink *k)
 
 static bool sink_differs(const ConfigSink *a, const ConfigSink *b)
 {
-        return a->module->description != b->module->description &&
-                               strcmp(a->module->description->name, b->module->description->name)
-                       ? true
-                       : !json_equal(a->options, b->options);
+        return strcmp(a->module->description->name, b->module->description->name) != 0 ||
+               !json_equal(a->options, b->options);
+}
+
+static bool source_same(const ConfigSource *a, const ConfigSource *b)
+{
+        return strcmp(a->module->description->name, b->module->description->name) == 0 &&
+               json_equal(a->options, b->options);
 }
 
 static int apply_sinks(Hub *h, const Config *c, HubSink **sink_of)
@@ -248,8 +253,7 @@ static void apply_switch(
                 bool known = old && s->index < old->n_sources &&
                              strcmp(old->sources[s->index].name, s->name) == 0 &&
                              s->child.state != CHILD_DOWN;
-                bool same =
-                        known && json_equal(old->sources[s->index].options, c->sources[i].options);
+                bool same = known && source_same(&old->sources[s->index], &c->sources[i]);
                 s->index = i;
                 s->child.config_failure = false;
                 if (known && !same)
@@ -353,6 +357,19 @@ static int reload_check_owed(Hub *h, const Config *c, const ReloadOptions *o, Re
         return 0;
 }
 
+static int reload_check_world(
+        Hub *h, const Config *c, const ReloadOptions *o, Diagnostics *d, Reason *reason)
+{
+        unsigned n = foresee(h, c, d);
+        if (n == 0 || o->force)
+                return 0;
+        return reason_set(reason, -EBUSY,
+                "%u thing%s would newly be degraded; nothing was changed: mend %s, or force it "
+                "with "
+                "belfry reload --force",
+                n, n == 1 ? "" : "s", n == 1 ? "it" : "them");
+}
+
 int hub_reload(Hub *h, const ReloadOptions *o, Diagnostics *d, Reason *reason)
 {
         Config *c = NULL;
@@ -369,7 +386,9 @@ int hub_reload(Hub *h, const ReloadOptions *o, Diagnostics *d, Reason *reason)
         if (c->store.size != h->config->store.size)
                 diagnose(d, SEVERITY_WARNING, (Place){0}, "store.size",
                         "takes effect with the next restart");
-        r = reload_check_owed(h, c, o, reason);
+        r = reload_check_world(h, c, o, d, reason);
+        if (r >= 0)
+                r = reload_check_owed(h, c, o, reason);
         if (r >= 0)
                 r = hub_apply(h, c, rules, reason);
         if (r < 0) {

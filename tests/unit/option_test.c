@@ -285,6 +285,12 @@ static void check_secret(
                 assert_non_null(strstr(why.text, expected));
         }
         option_secret_wipe(secret, len);
+        // A look says the same, but for what only its bytes tell.
+        if (error == -EINVAL)
+                return;
+        why.text[0] = 0;
+        assert_int_equal(option_secret_look(reference, credentials, true, &why), error);
+        assert_true(error == 0 || strstr(why.text, expected));
 }
 
 static void test_secrets(void **state)
@@ -309,6 +315,9 @@ static void test_secrets(void **state)
         check_secret(put("long", big, 65537, 0600), NULL, -EFBIG, "is over 65536 bytes");
         free(big);
         option_secret_wipe(NULL, 0);
+        Reason why = {0};
+        assert_int_equal(option_secret_look(put("empty", "", 0, 0600), NULL, false, &why), -EINVAL);
+        assert_non_null(strstr(why.text, "is empty"));
 }
 
 static void test_differs(void **state)
