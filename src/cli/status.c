@@ -193,9 +193,12 @@ static void print_status(const Context *c, const json_t *s)
         if (get_int(s, "dead"))
                 (void)printf("  %lld dead letter%s: belfry dead\n", (long long)get_int(s, "dead"),
                         plural((size_t)get_int(s, "dead")));
-        const json_t *store = json_object_get(s, "store");
-        if (json_is_true(json_object_get(store, "paused")))
-                (void)printf("  the store is over 85 %% full: all sources wait\n");
+        json_array_foreach(json_object_get(s, "problems"), i, o)
+        {
+                (void)printf("  %s", colour_on(c, COLOUR_WARN));
+                print_escaped(slice_of(json_string_value(o) ? json_string_value(o) : "?"));
+                (void)printf("%s\n", colour_off(c, COLOUR_WARN));
+        }
         const char *hint = get_text(s, "hint");
         if (*hint) {
                 (void)printf("Next: ");

@@ -173,7 +173,7 @@ static int attempt_send(Delivery *d, HubChild *child)
         return 1;
 }
 
-static bool sink_usable(const HubSink *k)
+bool sink_usable(const HubSink *k)
 {
         return !k->paused && !k->disabled && !k->removed && !k->endpoint_reason[0];
 }

@@ -274,6 +274,7 @@ int pool_frame(HubChild *c, uint16_t type, Slice payload) _must_use_;
 void pool_ready(HubChild *c);         // endpoints are told
 void pool_died(HubChild *c);          // what it held goes alone
 void pool_send_endpoint(HubSink *k);  // new generation to every process
+bool sink_usable(const HubSink *k); // not paused, disabled, removed, nor without what it needs
 int sink_ping(HubSink *k, PingDone done, void *userdata, Reason *reason) _must_use_;
 void slot_free(Hub *h, AttemptSlot *slot);
 AttemptSlot *slot_find(Hub *h, uint64_t ticket);

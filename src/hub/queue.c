@@ -227,32 +227,44 @@ void queue_release(HubSink *k)
         dispatch_wake(k->hub);
 }
 
+enum { EXPIRE_AT_ONCE = 256, ASK_AGAIN_USEC = 10 * USEC_PER_MSEC };
+
 static int queue_on_timer(sd_event_source *e, uint64_t usec, void *userdata)
 {
         HubSink *k = userdata;
         Delivery *d;
-        // While the endpoint is held nothing else looks at ages; bounded work, then again.
-        for (unsigned i = 0;
-                i < 256 && k->hold.held && (d = TAILQ_FIRST(&k->ready)) && judge_expired(d); i++)
-                ;
-        dispatch_wake(k->hub);
+        unsigned n = 0;
+        // While the endpoint is held nothing else looks at ages.
+        while (n < EXPIRE_AT_ONCE && k->hold.held && (d = TAILQ_FIRST(&k->ready)) &&
+                judge_expired(d))
+                n++;
+        if (n < EXPIRE_AT_ONCE)
+                dispatch_wake(k->hub);
+        else
+                queue_arm(k);
         return 0;
 }
 
+// When this sink has to be looked at again by itself. A pause, a missing process, a probe that is out:
+// what ends them wakes the dispatcher. So a time that has passed already means that something else is
+// awaited, or passed just now: it is asked for again soon, not at once, which would leave the loop no
+// time for anything else.
 void queue_arm(HubSink *k)
 {
         uint64_t boot = clock_boot_usec(), wall = clock_wall_usec(), at = USEC_INFINITY;
-        if (k->hold.held) {
-                if (!k->hold.probe_out)
-                        at = k->hold.until_boot;
-        } else if (k->next_due_wall != USEC_INFINITY) {
+        if (k->next_due_wall != USEC_INFINITY)
                 at = boot + (k->next_due_wall > wall ? k->next_due_wall - wall : 0);
-        }
-        if (at == USEC_INFINITY) {
+        if (k->hold.held && k->n_ready)
+                at = k->hold.until_boot;
+        else if (k->hold.held && at < k->hold.until_boot)
+                at = k->hold.until_boot;
+        if (!sink_usable(k) || k->hold.probe_out || at == USEC_INFINITY) {
                 if (k->timer)
                         (void)sd_event_source_set_enabled(k->timer, SD_EVENT_OFF);
                 return;
         }
+        if (at < boot + ASK_AGAIN_USEC)
+                at = boot + ASK_AGAIN_USEC;
         if (!k->timer) {
                 if (sd_event_add_time(k->hub->event, &k->timer, CLOCK_BOOTTIME, at, 1000,
                             queue_on_timer, k) < 0)

@@ -144,6 +144,34 @@ static json_t *store_status(const Hub *h, const StoreUsage *u)
         return o;
 }
 
+// What degrades the daemon and belongs to no source and no sink: a sentence each.
+static json_t *problems(Hub *h, const StoreUsage *u)
+{
+        json_t *list = json_array();
+        const char *unknown = control_unknown(h);
+        if (unknown[0])
+                (void)json_array_append_new(list,
+                        json_sprintf("control: no such user or group: %s; create it or correct the "
+                                     "configuration, then: belfry reload",
+                                unknown));
+        for (unsigned i = 0; i < h->n_pool && h->config->n_sinks; i++)
+                if (h->pool[i].state != CHILD_READY && h->pool[i].reason[0])
+                        (void)json_array_append_new(
+                                list, json_sprintf("%s is not there: %s", child_title(&h->pool[i]),
+                                              h->pool[i].reason));
+        if (h->all_paused)
+                (void)json_array_append_new(
+                        list, json_string("the store is full: all sources wait until "
+                                          "something is delivered or dropped"));
+        if (u->quarantined)
+                (void)json_array_append_new(list,
+                        json_sprintf("%llu damaged row%s of the store set aside; the log says "
+                                     "which, what they were may be missing",
+                                (unsigned long long)u->quarantined,
+                                u->quarantined == 1 ? " is" : "s are"));
+        return list;
+}
+
 static bool hub_degraded(Hub *h, bool *ret_starting)
 {
         bool degraded = false;
@@ -218,6 +246,7 @@ json_t *hub_status(Hub *h)
         (void)json_object_set_new(root, "rules", rules_status(h));
         set_processes(root, h);
         (void)json_object_set_new(root, "store", store_status(h, &u));
+        (void)json_object_set_new(root, "problems", problems(h, &u));
         set_u64(root, "gaps", u.open_gaps);
         set_u64(root, "dead", u.dead);
         if (h->config->n_rules == 0)

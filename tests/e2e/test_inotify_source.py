@@ -840,6 +840,21 @@ def test_without_openat2(root, monkeypatch):
 
 
 @needs_mounts
+@pytest.mark.parametrize("one", (False, True))
+def test_one_filesystem(root, image, one):
+    """A filesystem that is mounted below a root is watched as well, or not at all."""
+    (root / "mounted").mkdir()
+    image(root / "mounted")
+    write(root / "mounted" / "known")
+    with source(root, one_filesystem=one) as h:
+        write(root / "mounted" / "b")
+        write(root / "a")
+        h.wait_events(1 if one else 2)
+        h.quiet(root)
+        assert sorted(e.data["name"] for e in h.events) == (["a"] if one else ["a", "b"])
+
+
+@needs_mounts
 def test_limit_of_watches(root):
     for i in range(10):
         (root / f"d{i}").mkdir()

@@ -364,6 +364,16 @@ def test_keep_alive(hub, receiver):
     assert receiver.n_connections - before <= 1
 
 
+@pytest.mark.parametrize("size,connections", ((1024, 1), (1025, 4)))
+def test_response_limit(hub, receiver, size, connections):
+    """The status counts either way; a longer body than that is not read, its connection is closed."""
+    receiver.raw = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n" % size + b"x" * size
+    endpoint = add(hub, receiver.url + "/raw-keep", response_limit=1024)
+    for _ in range(4):
+        assert hub.post(endpoint).cls == "delivered"
+    assert len({r.connection for r in receiver.requests[-4:]}) == connections
+
+
 def test_many_at_once(hub, receiver):
     endpoint = add(hub, receiver.url + "/ok")
     tickets = [hub.attempt(endpoint, b'{"n": %d}' % i) for i in range(64)]
