@@ -170,6 +170,14 @@ static void sink_lines(const Context *c, const json_t *o)
         reason_line(c, o);
 }
 
+static void parked_lines(const json_t *o)
+{
+        long long n = get_int(o, "depth");
+        (void)printf("  sink %s is not configured: %lld deliver%s kept until it is back, or until: "
+                     "belfry reload --drop\n",
+                get_text(o, "name"), n, n == 1 ? "y is" : "ies are");
+}
+
 static void rule_lines(const json_t *o)
 {
         (void)printf("  rule %s: %lld matched, %lld unmatched", get_text(o, "name"),
@@ -186,6 +194,7 @@ static void print_status(const Context *c, const json_t *s)
         first_line(c, s);
         json_array_foreach(json_object_get(s, "sources"), i, o) source_lines(c, o);
         json_array_foreach(json_object_get(s, "sinks"), i, o) sink_lines(c, o);
+        json_array_foreach(json_object_get(s, "parked"), i, o) parked_lines(o);
         json_array_foreach(json_object_get(s, "rules"), i, o) rule_lines(o);
         if (get_int(s, "gaps"))
                 (void)printf("  %lld gap%s not acknowledged: belfry gaps\n",

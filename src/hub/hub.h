@@ -10,6 +10,7 @@
 //   judge.c     verdicts in: retry, hold, probe, dead letter
 //   pressure.c  shares of the store: which sources are paused, which letters are dropped
 //   reload.c    from one configuration to the next; foresee.c: what it would find missing
+//   parked.c    what is owed to sinks that are gone
 //   status.c    what status says
 //   control*.c  the control socket and its methods
 #pragma once
@@ -308,6 +309,15 @@ int hub_apply(Hub *h, Config *c, RuleSet *rules, Reason *reason) _must_use_; // 
 
 // foresee.c: how many things would be degraded with c that are not now; each a warning in d
 unsigned foresee(Hub *h, const Config *c, Diagnostics *d);
+
+// parked.c: what is owed to sinks that the configuration does not have
+typedef struct ParkedSink {
+        uint16_t number;
+        const char *name;
+        SinkUsage usage;
+} ParkedSink;
+int parked_each(Hub *h, const Config *c, int (*each)(Hub *h, const ParkedSink *p, void *userdata), void *userdata);
+void parked_drop(Hub *h, Diagnostics *d); // what was dropped, and what could not be, goes to d
 
 // status.c
 json_t *hub_status(Hub *h);           // the object of status --json; new reference

@@ -115,47 +115,6 @@ static void sink_remove(HubSink *k)
         free(k);
 }
 
-static int drop_owed(Hub *h, HubSink *k)
-{
-        DeliveryKey keys[256];
-        uint64_t bytes[256];
-        uint64_t cursor = 1, before;
-        StoreVerdict v = {.class = VERDICT_REJECTED,
-                .when_usec = clock_wall_usec(),
-                .detail = SLICE_LIT("dropped with its sink")};
-        unsigned n = 0;
-        do {
-                before = cursor;
-                int r = store_read_begin(h->store);
-                if (r >= 0) {
-                        r = store_scan_fresh(h->store, k->number, &cursor, 4096, keys, bytes,
-                                N_ELEMENTS(keys), &n);
-                        store_read_end(h->store);
-                }
-                if (r < 0)
-                        return r;
-                for (unsigned i = 0; i < n; i++)
-                        store_end(batch_txn(h), keys[i], END_DISCARDED, &v);
-                batch_commit(h);
-        } while (n || cursor != before);
-        DueDelivery due[256];
-        do {
-                uint64_t next;
-                int r = store_read_begin(h->store);
-                if (r >= 0) {
-                        r = store_scan_due(h->store, k->number, NULL, USEC_INFINITY, due,
-                                N_ELEMENTS(due), &n, &next);
-                        store_read_end(h->store);
-                }
-                if (r < 0)
-                        return r;
-                for (unsigned i = 0; i < n; i++)
-                        store_end(batch_txn(h), due[i].key, END_DISCARDED, &v);
-                batch_commit(h);
-        } while (n);
-        return 0;
-}
-
 static bool sink_differs(const ConfigSink *a, const ConfigSink *b)
 {
         return strcmp(a->module->description->name, b->module->description->name) != 0 ||
@@ -334,25 +293,22 @@ int hub_apply(Hub *h, Config *c, RuleSet *rules, Reason *reason)
 static int reload_check_owed(Hub *h, const Config *c, const ReloadOptions *o, Reason *reason)
 {
         HubSink *k;
+        if (o->park && o->drop)
+                return reason_set(
+                        reason, -EINVAL, "--park keeps what --drop discards: which is it?");
+        if (o->park || o->drop)
+                return 0;
         LIST_FOREACH (k, &h->sinks, link) {
                 bool kept = false;
                 for (unsigned i = 0; i < c->n_sinks && !kept; i++)
                         kept = strcmp(c->sinks[i].name, k->name) == 0;
                 SinkUsage u;
                 store_sink_usage(h->store, k->number, &u);
-                if (kept || u.deliveries == 0)
-                        continue;
-                if (!o->park && !o->drop)
+                if (!kept && u.deliveries)
                         return reason_set(reason, -EBUSY,
                                 "sink %s would go, but is still owed %llu deliveries: reload with "
                                 "--park (keep them until it is back) or --drop (discard them)",
                                 k->name, (unsigned long long)u.deliveries);
-                if (o->drop) {
-                        int r = drop_owed(h, k);
-                        if (r < 0)
-                                return reason_errno(
-                                        reason, r, "cannot drop what sink %s is owed", k->name);
-                }
         }
         return 0;
 }
@@ -398,6 +354,8 @@ int hub_reload(Hub *h, const ReloadOptions *o, Diagnostics *d, Reason *reason)
                 }
                 return r;
         }
+        if (o->drop)
+                parked_drop(h, d); // now that nothing of them is in memory or on its way
         log_write(LOG_NOTICE, &(LogFields){.message_id = MESSAGE_ID_RELOADED},
                 "configuration reloaded: %zu source%s, %zu sink%s, %zu rule%s", c->n_sources,
                 c->n_sources == 1 ? "" : "s", c->n_sinks, c->n_sinks == 1 ? "" : "s", c->n_rules,

@@ -227,9 +227,20 @@ static void set_processes(json_t *root, Hub *h)
         (void)json_object_set_new(root, "sink_processes", list);
 }
 
+static int parked_status(Hub *h, const ParkedSink *p, void *userdata)
+{
+        json_t *o = json_object();
+        set_text(o, "name", p->name);
+        set_u64(o, "depth", p->usage.deliveries);
+        set_u64(o, "bytes", p->usage.bytes);
+        (void)json_array_append_new(userdata, o);
+        return 0;
+}
+
 json_t *hub_status(Hub *h)
 {
-        json_t *root = json_object(), *sources = json_array(), *sinks = json_array();
+        json_t *root = json_object(), *sources = json_array(), *sinks = json_array(),
+               *parked = json_array();
         StoreUsage u;
         store_usage(h->store, &u);
         set_text(root, "state", hub_state_word(h));
@@ -243,6 +254,8 @@ json_t *hub_status(Hub *h)
                 (void)json_array_append_new(sinks, sink_status(h->sink_of[i]));
         (void)json_object_set_new(root, "sources", sources);
         (void)json_object_set_new(root, "sinks", sinks);
+        (void)parked_each(h, h->config, parked_status, parked);
+        (void)json_object_set_new(root, "parked", parked);
         (void)json_object_set_new(root, "rules", rules_status(h));
         set_processes(root, h);
         (void)json_object_set_new(root, "store", store_status(h, &u));

@@ -4,6 +4,9 @@ verb and by SIGHUP; what is owed to a sink that goes is kept or dropped, as aske
 import json
 import os
 import signal
+import threading
+
+import pytest
 
 from harness import BUILD, simple_config, wait_for
 
@@ -106,3 +109,98 @@ def test_a_module_of_another_build_is_refused(daemon, receiver, watched):
     daemon.write(simple_config(watched, receiver.url).replace("sources = {", 'sources = { new = { module = "asked"; };'))
     assert "restart belfryd after an upgrade" in daemon.belfry("reload", check=1).stderr
     assert daemon.status()["state"] == "running"
+
+
+def gone(watched):
+    return f'''store = {{ size = "64M"; }};
+sources = {{ files = {{ module = "inotify"; paths = [ "{watched}" ]; }}; }};
+'''
+
+
+@pytest.fixture
+def owing(daemon, receiver, watched):
+    """A daemon whose sink is owed deliveries in every state; webhook-ids and bodies as sent so far."""
+    daemon.write(simple_config(watched, receiver.url))
+    daemon.start()
+    tried, never = [], threading.Event()
+
+    def answer(request):
+        tried.append(request)
+        if "waits" in request.event["subject"]:
+            return 503
+        never.wait()
+        return 200
+
+    receiver.answer = answer
+    (watched / "waits").write_text("x")
+    wait_for(lambda: daemon.sink().get("last_status") == 503, "one that waits")
+    for name in ("alone1", "alone2", "alone3"):
+        (watched / name).write_text("x")
+    wait_for(lambda: len(tried) == 4, "three on their way")
+    os.kill(daemon.children()["belfry-sink-http"], signal.SIGKILL)
+    wait_for(lambda: len(tried) == 5, "the first alone")
+    daemon.belfry("pause", "ops", check=0)
+    (watched / "fresh").write_text("x")
+    wait_for(lambda: daemon.sink()["depth"] == 5, "five owed")
+    daemon.tried = tried
+    daemon.now = lambda: sorted(json.loads(daemon.belfry("why", i, "--json").stdout)[0]["routes"][0]["now"]
+                                for i in {r.id for r in tried})
+    yield daemon
+    never.set()
+
+
+def kept(daemon):
+    return [(p["name"], p["depth"]) for p in daemon.status()["parked"]]
+
+
+def test_what_a_removed_sink_is_owed_is_parked(owing, receiver, watched):
+    daemon, good = owing, owing.config.read_text()
+    before = {r.id: r.body for r in daemon.tried}
+    assert daemon.now() == ["in flight", "to be sent alone", "to be sent alone", "waits for its next attempt"]
+    daemon.write(gone(watched))
+    assert "sink ops would go, but is still owed 5 deliveries" in daemon.belfry("reload", check=1).stderr
+    daemon.process.send_signal(signal.SIGHUP)
+    wait_for(lambda: refusals(daemon) == 1, "a refusal in the log")
+    assert "which is it?" in daemon.belfry("reload", "--park", "--drop", check=1).stderr
+    assert daemon.sink()["depth"] == 5
+    daemon.belfry("reload", "--park", check=0)
+    assert kept(daemon) == [("ops", 5)]
+    assert "sink ops is not configured: 5 deliveries are kept" in daemon.belfry("status").stdout
+    daemon.belfry("reload", check=0)  # no reason to refuse any more
+    daemon.kill()
+    daemon.start()
+    assert kept(daemon) == [("ops", 5)]
+    n = len(daemon.tried)
+    receiver.answer = lambda request: daemon.tried.append(request) or 200
+    daemon.write(good)
+    daemon.belfry("reload", check=0)
+    daemon.belfry("resume", "ops", check=0)  # the pause survived too
+    wait_for(lambda: daemon.sink()["depth"] == 0, "an empty queue")
+    after = {r.id: r.body for r in daemon.tried[n:]}
+    assert len(after) == 5 and len(daemon.tried) - n == 5
+    assert all(after[i] == body for i, body in before.items())
+    assert kept(daemon) == [] and daemon.status()["state"] == "running"
+
+
+@pytest.mark.parametrize("parked", [False, True], ids=["leaving", "parked-before"])
+def test_what_a_removed_sink_is_owed_is_dropped(owing, receiver, watched, parked):
+    daemon, good = owing, owing.config.read_text()
+    ids = {r.id for r in daemon.tried}
+    daemon.write(gone(watched))
+    if parked:
+        daemon.belfry("reload", "--park", check=0)
+    assert "sinks.ops: dropped 5 deliveries" in daemon.belfry("reload", "--drop", check=0).stderr
+    assert kept(daemon) == [] and daemon.status()["store"]["events"] == 0
+    n = len(daemon.tried)
+    receiver.answer = lambda request: daemon.tried.append(request) or 200
+    daemon.write(good)
+    daemon.belfry("reload", check=0)
+    daemon.belfry("resume", "ops", check=0)
+    (watched / "last").write_text("x")
+    wait_for(lambda: daemon.sink()["delivered"] == 1, "life afterwards")
+    assert [r.event["subject"] for r in daemon.tried[n:]] == [str(watched / "last")]
+    for i in ids:
+        assert "dropped with its sink" in daemon.belfry("why", i, check=0).stdout
+    daemon.kill()
+    daemon.start()
+    assert daemon.sink()["depth"] == 0 and len(daemon.tried) == n + 1
