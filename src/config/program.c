@@ -17,7 +17,7 @@
 #include "base/text.h"
 #include "config/describe.h"
 
-#define ANSWER_USEC (2 * USEC_PER_SEC)
+#define ANSWER_USEC (5 * USEC_PER_SEC)
 #define LIBEXEC_DIR "/usr/libexec/belfry"
 
 static int open_program(const char *path)
@@ -142,7 +142,7 @@ static int read_answer(int fd, const char *argument, Buf *out, Reason *reason)
                         return reason_errno(reason, -errno, "poll");
                 if (n == 0)
                         return reason_set(
-                                reason, -ETIMEDOUT, "its %s took longer than 2 s", argument);
+                                reason, -ETIMEDOUT, "its %s took longer than 5 s", argument);
                 char some[16384];
                 ssize_t got = read(fd, some, sizeof(some));
                 if (got == 0)
@@ -190,7 +190,7 @@ static int end_child(pid_t pid, const char *argument, int r, Reason *reason)
                         ;
                 return r < 0 ? r
                              : reason_set(reason, -ETIMEDOUT,
-                                       "its %s answered but did not end within 2 s", argument);
+                                       "its %s answered but did not end within 5 s", argument);
         }
         return done < 0 ? reason_errno(reason, -errno, "waiting for it")
                         : check_end(status, argument, reason);

@@ -158,3 +158,57 @@ def test_body_file_and_a_rule_switched_off(daemon, receiver, watched):
     receiver.wait(2)
     assert len(receiver.all()) == 2 and daemon.sink()["depth"] == 0
     assert "off" in daemon.belfry("rules", check=0).stdout
+
+
+FILES = "when = \"type == 'file.created'\";"
+
+
+def deep(watched):
+    """A file whose path is about 3,000 bytes long."""
+    directory = watched.joinpath(*("d" * 200 for _ in range(15)))
+    directory.mkdir(parents=True)
+    (directory / "deep").write_text("x")
+    return directory / "deep"
+
+
+def test_an_event_over_the_limit_comes_without_its_data(daemon, receiver, watched):
+    daemon.write(simple_config(watched, receiver.url, rule=FILES, extra='limits = { event = "4K"; };'))
+    daemon.start()
+    path = deep(watched)
+    (watched / "short").write_text("x")
+    events = {r.event["subject"]: r.event for r in receiver.wait(2)}
+    large = events[str(path)]
+    assert large["type"] == "file.created" and events[str(watched / "short")]["data"]["name"] == "short"
+    assert large["data"]["oversized"] is True and large["data"]["bytes"] > 4096 and len(large["data"]["sha256"]) == 64
+    assert "name" not in large["data"]
+
+
+def test_a_body_over_the_limit_is_a_dead_letter(daemon, receiver, watched):
+    daemon.write(simple_config(watched, receiver.url, extra='limits = { body = "1K"; };', rule=FILES + 'body = { at = "${data.path}"; };'))
+    daemon.start()
+    path = deep(watched)
+    letters = wait_for(lambda: dead(daemon), "the dead letter")
+    assert [(d["subject"], d["reason"]) for d in letters] == [(str(path), "render-failed")], letters
+    assert "limits.body" in letters[0]["detail"], letters
+    (watched / "short").write_text("x")
+    assert receiver.wait(1)[0].event == {"at": str(watched / "short")}
+
+
+def test_method_format_and_headers(daemon, receiver, watched):
+    sinks = "".join(f'{name} = {{ module = "http"; url = "{receiver.url}/{name}"; method = "{method}"; format = "{form}"; }};'
+                    for name, method, form in (("whole", "PUT", "cloudevents"), ("binary", "PATCH", "cloudevents-binary"),
+                                               ("plain", "POST", "data")))
+    daemon.write(f'''store = {{ size = "64M"; }};
+sources = {{ files = {{ module = "inotify"; paths = [ "{watched}" ]; }}; }};
+sinks = {{ {sinks} }};
+rules = ( {{ name = "all"; to = [ "whole", "binary", "plain" ]; headers = {{ X-File = "is ${{data.name}}"; }}; }} );''')
+    daemon.start()
+    (watched / "a").write_text("x")
+    got = {r.path.rsplit("/", 1)[1]: r for r in receiver.wait(3)}
+    whole, binary, plain = got["whole"], got["binary"], got["plain"]
+    assert (whole.method, binary.method, plain.method) == ("PUT", "PATCH", "POST")
+    assert whole.event["data"] == binary.event == plain.event and whole.event["data"]["name"] == "a"
+    assert {r.headers["x-file"] for r in got.values()} == {"is a"}
+    assert whole.headers["content-type"].startswith("application/cloudevents+json")
+    for name in ("specversion", "id", "source", "type", "subject", "time"):
+        assert binary.headers[f"ce-{name}"] == whole.event[name] and f"ce-{name}" not in plain.headers
