@@ -17,8 +17,11 @@ typedef struct FailPoint {
 
 // Sorted by name. To add one: a row here, FAILPOINT("that.name") at the place, nothing else.
 static const FailPoint fail_points[] = {
+        {"hub.attempt-built", "one attempt is read from the store and made, not yet handed out"},
         {"hub.attempts-sent", "attempts are on their way to the sink, no verdict is back"},
         {"hub.durable-told", "a transaction is durable, its sources have been told"},
+        {"hub.event-arrived", "one event of a batch is about to get its envelope"},
+        {"hub.event-routed", "rules have run over one event, nothing of it is stored"},
         {"hub.verdict-noted", "a verdict is in the open transaction, not yet durable"},
         {"store.after-commit", "a transaction is durable, nobody has been told"},
         {"store.before-commit", "all rows of a transaction are put, nothing is durable"},

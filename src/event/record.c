@@ -99,14 +99,22 @@ static int check_draft(const EventDraft *d, Reason *ret_reason)
         return 0;
 }
 
-static int put_id(Buf *out, const RecordOrigin *o, Slice material)
+int record_id(const RecordOrigin *o, Slice id_material, char ret[static ID_HEX])
 {
         uint8_t sum[SHA256_SIZE];
-        char hex[ID_HEX];
-        int r = digest_sha256_parts((Slice[]){slice_of(o->instance), material}, 2, sum);
+        int r = digest_sha256_parts((Slice[]){slice_of(o->instance), id_material}, 2, sum);
         if (r < 0)
                 return r;
-        digest_hex(sum, ID_HEX / 2, hex);
+        digest_hex(sum, ID_HEX / 2, ret);
+        return 0;
+}
+
+static int put_id(Buf *out, const RecordOrigin *o, Slice material)
+{
+        char hex[ID_HEX];
+        int r = record_id(o, material, hex);
+        if (r < 0)
+                return r;
         buf_add(out, hex, ID_HEX);
         return 0;
 }

@@ -26,9 +26,10 @@ int record_origin_init(RecordOrigin *o, const char *hostname, const char *instan
 
 typedef struct Record { // a view; borrows from the stored bytes
         uint64_t time_usec;
-        Slice id, source, type, subject, key; // subject and key as JSON-escaped text (see record_text)
-        Slice data;   // JSON value
-        Slice json;   // the whole CloudEvents text
+        Slice id, source, type, subject,
+                key;    // subject and key as JSON-escaped text (see record_text)
+        Slice data;     // JSON value
+        Slice json;     // the whole CloudEvents text
         bool oversized; // data was replaced by {oversized, bytes, sha256}
 } Record;
 
@@ -38,7 +39,9 @@ typedef struct Record { // a view; borrows from the stored bytes
 // as before. A record longer than max_record is not refused: its data is replaced
 // by {"oversized":true,"bytes":N,"sha256":"..."} and the flag set.
 int record_build(Buf *out, const RecordOrigin *o, const EventDraft *d, size_t max_record,
-                 Reason *ret_reason) _must_use_;
+        Reason *ret_reason) _must_use_;
+// The id that record_build() gives; no NUL behind it.
+int record_id(const RecordOrigin *o, Slice id_material, char ret[static ID_HEX]) _must_use_;
 int record_parse(Slice bytes, Record *ret) _must_use_; // -EBADMSG
 // Adds a record's subject or key as plain text, its JSON escapes undone.
 void record_text(Buf *out, Slice escaped);

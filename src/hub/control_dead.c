@@ -116,8 +116,11 @@ json_t *control_dead_row(Hub *h, const StoreDead *d)
         control_set(o, "event", control_json_text(r.id));
         control_set(o, "type", control_json_text(r.type));
         control_set(o, "subject", control_json_text(buf_slice(&subject)));
-        control_set(o, "rule", json_string(store_name(h->store, STORE_RULE, d->rule)));
-        control_set(o, "sink", json_string(store_name(h->store, STORE_SINK, d->sink)));
+        // One that no rule has seen (poison.c) was for no sink yet.
+        control_set(
+                o, "rule", json_string(d->rule ? store_name(h->store, STORE_RULE, d->rule) : "-"));
+        control_set(
+                o, "sink", json_string(d->sink ? store_name(h->store, STORE_SINK, d->sink) : "-"));
         control_set(o, "reason", json_string(d->reason));
         control_set(o, "class", json_string(class ? class : "?"));
         control_set(o, "status", json_integer(d->verdict.status));
@@ -267,6 +270,16 @@ int control_dead_show(ControlCall *c, void *hub)
 
 // ---- retry and drop
 
+// Whose event it is, of a letter that no rule has seen.
+static HubSource *dead_source(Hub *h, const StoreDead *d)
+{
+        HubSource *s;
+        LIST_FOREACH (s, &h->sources, link)
+                if (s->number == d->source && !s->removed)
+                        return s;
+        return NULL;
+}
+
 static int act_each(const StoreDead *d, void *u)
 {
         DeadWalk *w = u;
@@ -275,7 +288,9 @@ static int act_each(const StoreDead *d, void *u)
         w->next = d->dead + 1;
         bool later = d->verdict.when_usec > w->began_wall;
         if (walk_wants(w, d) && !later) {
-                if (!w->drop && !sink_by_number(w->hub, d->sink))
+                bool somebody = d->sink ? sink_by_number(w->hub, d->sink) != NULL
+                                        : dead_source(w->hub, d) != NULL;
+                if (!w->drop && !somebody)
                         w->skipped++; // nobody would send it
                 else
                         w->chunk[w->n_chunk++] = d->dead;
@@ -288,6 +303,33 @@ typedef struct Retried {
         DeliveryKey key;
 } Retried;
 
+// One letter, into the open transaction. ret->sink: whose window has to hear of it.
+static int act_one(DeadWalk *w, uint64_t letter, Retried *ret)
+{
+        Hub *h = w->hub;
+        StoreDead d;
+        HubSource *unrouted = NULL;
+        *ret = (Retried){};
+        if (!w->drop && store_read_begin(h->store) >= 0) {
+                if (store_get_dead(h->store, letter, &d) >= 0) {
+                        ret->sink = sink_by_number(h, d.sink);
+                        unrouted = d.sink ? NULL : dead_source(h, &d);
+                        buf_reset(&h->record);
+                        if (unrouted)
+                                buf_add_slice(&h->record, d.record);
+                }
+                store_read_end(h->store);
+        }
+        if (w->drop)
+                return store_dead_drop(batch_txn(h), letter);
+        if (!unrouted)
+                return store_dead_retry(batch_txn(h), letter, &ret->key.seq);
+        int r = h->record.error;
+        if (r >= 0)
+                r = store_dead_drop(batch_txn(h), letter);
+        return r < 0 ? r : intake_again(unrouted, buf_slice(&h->record));
+}
+
 // One committed batch of what was found in this turn.
 static int act_chunk(DeadWalk *w)
 {
@@ -297,16 +339,7 @@ static int act_chunk(DeadWalk *w)
         // On its own: what enters the queue here is told to the windows in order, below.
         batch_commit(h);
         for (unsigned i = 0; i < w->n_chunk; i++) {
-                uint64_t seq = 0;
-                StoreDead d;
-                HubSink *k = NULL;
-                if (!w->drop && store_read_begin(h->store) >= 0) {
-                        if (store_get_dead(h->store, w->chunk[i], &d) >= 0)
-                                k = sink_by_number(h, d.sink);
-                        store_read_end(h->store);
-                }
-                int r = w->drop ? store_dead_drop(batch_txn(h), w->chunk[i])
-                                : store_dead_retry(batch_txn(h), w->chunk[i], &seq);
+                int r = act_one(w, w->chunk[i], &fresh[n_fresh]);
                 if (r == -ENOENT)
                         continue;
                 if (r < 0) {
@@ -314,8 +347,7 @@ static int act_chunk(DeadWalk *w)
                         return r;
                 }
                 w->done++;
-                if (k)
-                        fresh[n_fresh++] = (Retried){k, {.seq = seq, .route = 0}};
+                n_fresh += fresh[n_fresh].sink != NULL;
         }
         int r = batch_try_commit(h);
         if (r < 0)
@@ -343,16 +375,18 @@ static int act_step(ControlCall *c, void *state)
                 return control_continue(c, totals);
         log_notice("dead letters: %llu %s by uid %u", (unsigned long long)w->done,
                 w->drop ? "dropped" : "retried", control_uid(c));
+        poison_look(w->hub);
         hub_notify(w->hub);
         if (w->id && w->done == 0) {
                 json_decref(totals);
-                return w->skipped ? control_fail(c, "Refused",
-                                            "the sink of \"%.64s\" is not in the configuration any "
-                                            "more",
-                                            w->id)
-                                  : control_fail(c, "NotFound",
-                                            "there is no dead letter \"%.64s\"; see: belfry dead",
-                                            w->id);
+                return w->skipped
+                               ? control_fail(c, "Refused",
+                                         "the sink of \"%.64s\", or the source of one that never "
+                                         "was routed, is not in the configuration any more",
+                                         w->id)
+                               : control_fail(c, "NotFound",
+                                         "there is no dead letter \"%.64s\"; see: belfry dead",
+                                         w->id);
         }
         return control_reply(c, totals);
 }

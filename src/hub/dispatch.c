@@ -122,8 +122,7 @@ static int body_of(Hub *h, const StoreRoute *route, DeliveryKey key, const Recor
         return h->body.error ? h->body.error : scratch.error;
 }
 
-// Within a read section. 1 = sent, 0 = not now, < 0 = this delivery cannot be read.
-static int attempt_send(Delivery *d, HubChild *child)
+static int attempt_put(Delivery *d, HubChild *child)
 {
         HubSink *k = d->sink;
         Hub *h = k->hub;
@@ -148,6 +147,7 @@ static int attempt_send(Delivery *d, HubChild *child)
         delivery_id(
                 id, record.id, route.flags & (ROUTE_OWN_BODY | ROUTE_OWN_HEADERS) ? route.rule : 0);
         a.id = slice_of(id);
+        FAILPOINT("hub.attempt-built");
 
         AttemptSlot *slot = slot_take(h, child);
         a.ticket = slot->ticket;
@@ -171,6 +171,15 @@ static int attempt_send(Delivery *d, HubChild *child)
         if (!d->first_usec)
                 d->first_usec = clock_wall_usec();
         return 1;
+}
+
+// Within a read section. 1 = sent, 0 = not now, < 0 = this delivery cannot be read.
+static int attempt_send(Delivery *d, HubChild *child)
+{
+        poison_at_stored(d->sink->hub, d->key.seq);
+        int r = attempt_put(d, child);
+        poison_past(child->hub);
+        return r;
 }
 
 bool sink_usable(const HubSink *k)

@@ -11,6 +11,7 @@
 //   pressure.c  shares of the store: which sources are paused, which letters are dropped
 //   reload.c    from one configuration to the next; foresee.c: what it would find missing
 //   parked.c    what is owed to sinks that are gone
+//   poison.c    events at which the hub itself died
 //   status.c    what status says
 //   control*.c  the control socket and its methods
 #pragma once
@@ -19,6 +20,7 @@
 #include "base/reason.h"
 #include "config/config.h"
 #include "event/messages.h"
+#include "hub/poison.h"
 #include "hub/spawn.h"
 #include "link/link.h"
 #include "link/message.h"
@@ -190,6 +192,7 @@ struct Hub {
         RuleSet *rules;
         Store *store;
         Batch batch;
+        Poison poison;
         LIST_HEAD(, HubSource) sources;
         LIST_HEAD(, HubSink) sinks;
         HubSource **source_of; // by index in config
@@ -243,6 +246,8 @@ int source_send_start(HubSource *s) _must_use_;
 int source_put_start(HubChild *c, uint32_t number, const json_t *options, bool for_command) _must_use_;
 int source_get_state(HubChild *c, uint32_t number, Slice payload) _must_use_;
 // For events the hub itself makes for a source (salvage): one source.gap.
+// One that was set aside unrouted (poison.c) goes through the rules after all. In the open transaction.
+int intake_again(HubSource *s, Slice record) _must_use_;
 void intake_gap(HubSource *s, const char *why, const char *from, const char *to, const char *detail);
 
 // commit.c

@@ -5,6 +5,7 @@
 #include "hub/hub.h"
 
 #include "base/clock.h"
+#include "base/failpoint.h"
 #include "base/json.h"
 #include "base/log.h"
 #include "hub/commands.h"
@@ -139,6 +140,7 @@ static int intake_store(HubSource *s, const Record *record, Slice bytes)
         int r = ruleset_route(h->rules, s->index, record, h->config->limits.body, &routes);
         if (r < 0)
                 return r;
+        FAILPOINT("hub.event-routed");
         bool gap = slice_eq_str(record->type, event_type_gap.name);
         s->events++;
         s->last_event_usec = record->time_usec;
@@ -168,6 +170,20 @@ static int intake_store(HubSource *s, const Record *record, Slice bytes)
         return intake_place(h, seq, &routes);
 }
 
+// Already its envelope killed the hub: what is left is that it happened, and which one it was.
+static int intake_strip(HubSource *s, EventDraft *draft)
+{
+        char id[ID_HEX];
+        if (s->hub->poison.n_known == 0)
+                return 0;
+        int r = record_id(&s->origin, draft->id_material, id);
+        if (r < 0 || poison_deaths(s->hub, slice_mem(id, sizeof(id))) <= POISON_DEATHS)
+                return r;
+        draft->subject = draft->key = SLICE_NULL;
+        draft->data = SLICE_LIT("{\"withheld\":\"belfryd died at this event\"}");
+        return 0;
+}
+
 // Appends the record of one event; nothing is stored yet.
 static int intake_build(HubSource *s, const MessageEvent *e, Reason *reason)
 {
@@ -184,11 +200,39 @@ static int intake_build(HubSource *s, const MessageEvent *e, Reason *reason)
                 .data = e->data,
         };
         size_t before = h->records.len;
-        int r = record_build(&h->records, &s->origin, &draft, h->config->limits.event, reason);
+        int r = intake_strip(s, &draft);
+        poison_at_arriving(h, &s->origin, e->id_material);
+        FAILPOINT("hub.event-arrived");
+        if (r >= 0)
+                r = record_build(&h->records, &s->origin, &draft, h->config->limits.event, reason);
+        poison_past(h);
         if (r < 0)
                 return r;
         wire_put_u32(&h->lengths, (uint32_t)(h->records.len - before));
         return h->records.error ? h->records.error : h->lengths.error;
+}
+
+static int intake_one(HubSource *s, const Record *record, Slice bytes)
+{
+        Hub *h = s->hub;
+        if (poison_deaths(h, record->id) >= POISON_DEATHS) {
+                poison_set_aside(h, s->number, bytes);
+                return 0;
+        }
+        poison_at_event(h, record->id);
+        int r = intake_store(s, record, bytes);
+        poison_past(h);
+        return r;
+}
+
+int intake_again(HubSource *s, Slice bytes)
+{
+        Record record;
+        int r = record_parse(bytes, &record);
+        if (r < 0)
+                return r;
+        poison_forgive(s->hub, record.id);
+        return intake_one(s, &record, bytes);
 }
 
 static int intake_store_all(HubSource *s)
@@ -202,7 +246,7 @@ static int intake_store_all(HubSource *s)
                 Record record;
                 int r = record_parse(bytes, &record);
                 if (r >= 0)
-                        r = intake_store(s, &record, bytes);
+                        r = intake_one(s, &record, bytes);
                 if (r < 0)
                         return r;
         }

@@ -267,7 +267,9 @@ static int hub_start(Hub *h, const Arguments *a, const char **ret_about, Reason 
         char salvage[REASON_MAX];
         memcpy(salvage, reason->text, sizeof(salvage));
         reason->text[0] = 0;
-        r = family_start(h, reason);
+        r = poison_start(h, reason);
+        if (r >= 0)
+                r = family_start(h, reason);
         if (r >= 0)
                 r = hub_apply(h, c, rules, reason);
         if (r >= 0 && opened == STORE_SALVAGED)

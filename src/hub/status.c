@@ -163,6 +163,15 @@ static json_t *problems(Hub *h, const StoreUsage *u)
                 (void)json_array_append_new(
                         list, json_string("the store is full: all sources wait until "
                                           "something is delivered or dropped"));
+        for (unsigned i = 0; i < h->poison.n_letters; i++)
+                (void)json_array_append_new(list,
+                        json_sprintf(
+                                "belfryd died three times at an event: it is quarantined as dead "
+                                "letter %llu; after an upgrade: belfry dead retry %llu, or "
+                                "belfry dead drop %llu",
+                                (unsigned long long)h->poison.letters[i],
+                                (unsigned long long)h->poison.letters[i],
+                                (unsigned long long)h->poison.letters[i]));
         if (u->quarantined)
                 (void)json_array_append_new(list,
                         json_sprintf("%llu damaged row%s of the store set aside; the log says "
@@ -197,7 +206,8 @@ static bool hub_degraded(Hub *h, bool *ret_starting)
                 degraded |= k->disabled || k->endpoint_reason[0] || k->hold.held || k->full;
         StoreUsage u;
         store_usage(h->store, &u);
-        return degraded || u.open_gaps || u.quarantined || h->all_paused || control_unknown(h)[0];
+        return degraded || u.open_gaps || u.quarantined || h->poison.n_letters || h->all_paused ||
+               control_unknown(h)[0];
 }
 
 const char *hub_state_word(Hub *h)
@@ -242,6 +252,7 @@ json_t *hub_status(Hub *h)
         json_t *root = json_object(), *sources = json_array(), *sinks = json_array(),
                *parked = json_array();
         StoreUsage u;
+        poison_look(h);
         store_usage(h->store, &u);
         set_text(root, "state", hub_state_word(h));
         set_text(root, "version", BELFRY_VERSION);

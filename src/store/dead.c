@@ -21,20 +21,40 @@ static void dead_put(StoreTxn *t, uint64_t dead, const DeadRow *d)
         t->c.dead_bytes += (uint64_t)d->record_len + d->own_len;
 }
 
-void store_bury(StoreTxn *t, DeliveryKey d, const char *reason, const StoreVerdict *v)
+static DeadRow dead_row(uint64_t seq, uint32_t source, uint32_t record_len, const char *reason,
+        const StoreVerdict *v)
 {
-        EventRow e;
-        DeadRow row = {.seq = d.seq};
-        StoreRoute *route = &row.dead.route;
-        if (delivery_load(t, d, &e, route, &row.own_len) != 0)
-                return;
-        row.source = e.source;
-        row.record_len = e.record_len;
-        row.dead.reason = reason;
+        DeadRow row = {
+                .seq = seq, .source = source, .record_len = record_len, .dead.reason = reason};
         if (v)
                 row.dead.verdict = *v;
         if (row.dead.verdict.detail.len > 512)
                 row.dead.verdict.detail.len = 512;
+        return row;
+}
+
+uint64_t store_put_dead(
+        StoreTxn *t, uint32_t source, Slice record, const char *reason, const StoreVerdict *v)
+{
+        DeadRow row = dead_row(0, source, (uint32_t)record.len, reason, v);
+        row.dead.record = record;
+        uint64_t dead = t->c.next_dead++;
+        dead_put(t, dead, &row);
+        return dead;
+}
+
+uint64_t store_bury(StoreTxn *t, DeliveryKey d, const char *reason, const StoreVerdict *v)
+{
+        EventRow e;
+        StoreRoute loaded;
+        uint32_t own_len;
+        uint64_t dead = 0;
+        if (delivery_load(t, d, &e, &loaded, &own_len) != 0)
+                return 0;
+        DeadRow row = dead_row(d.seq, e.source, e.record_len, reason, v);
+        StoreRoute *route = &row.dead.route;
+        *route = loaded;
+        row.own_len = own_len;
         Scratch *mark = t->s->scratch;
         int r = event_record(t->s, t->txn, d.seq, &e);
         if (r == 0 && (route->flags & (ROUTE_OWN_BODY | ROUTE_OWN_HEADERS)))
@@ -42,19 +62,21 @@ void store_bury(StoreTxn *t, DeliveryKey d, const char *reason, const StoreVerdi
         if (r == -EUCLEAN) { // its bytes are damaged: there is nothing to send again
                 scratch_free(t->s, mark);
                 store_quarantine(t, d.seq);
-                return;
+                return 0;
         }
         txn_fail(t, r);
         if (!t->error) {
                 row.own_headers_len = (uint32_t)route->own_headers.len;
                 row.dead.record = e.record;
                 ledger_add(t, LEDGER_DEAD, d, route, &e, v);
-                dead_put(t, t->c.next_dead++, &row);
+                dead = t->c.next_dead++;
+                dead_put(t, dead, &row);
                 if (!fits_inline(e.record_len)) // borrowed from scratch, which goes now
                         e.record = SLICE_NULL;
                 delivery_close(t, d, &e);
         }
         scratch_free(t->s, mark);
+        return dead;
 }
 
 static int dead_get_row(Store *s, MDB_txn *txn, uint64_t dead, DeadRow *ret)
@@ -83,6 +105,7 @@ int dead_get(Store *s, MDB_txn *txn, uint64_t dead, DeadRow *ret)
         if (r < 0)
                 return r;
         d.dead.dead = dead;
+        d.dead.source = d.source;
         *ret = d;
         return 0;
 }

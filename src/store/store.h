@@ -168,7 +168,11 @@ void store_defer(StoreTxn *t, DeliveryKey d, const StoreOwed *o, const StoreVerd
 // It ended: delivered or discarded. Removes the event with its last route.
 void store_end(StoreTxn *t, DeliveryKey d, DeliveryEnd end, const StoreVerdict *v);
 // It is dead: moved to the dead letters with its bytes. `reason` is a short word ("rejected").
-void store_bury(StoreTxn *t, DeliveryKey d, const char *reason, const StoreVerdict *v);
+// Returns the number of the letter; 0 when there is none.
+uint64_t store_bury(StoreTxn *t, DeliveryKey d, const char *reason, const StoreVerdict *v);
+// A dead letter of an event that no rule has seen: of no sink and no rule (0), so not to be retried
+// by the store. Returns its number.
+uint64_t store_put_dead(StoreTxn *t, uint32_t source, Slice record, const char *reason, const StoreVerdict *v);
 // Back into the queue as a new sequence number with a fresh budget, the same id and bytes.
 int store_dead_retry(StoreTxn *t, uint64_t dead, uint64_t *ret_seq) _must_use_; // -ENOENT
 int store_dead_drop(StoreTxn *t, uint64_t dead) _must_use_;                     // -ENOENT
@@ -213,6 +217,7 @@ typedef struct StoreDead {
         uint64_t dead;
         uint16_t sink;
         uint32_t rule;
+        uint32_t source;
         const char *reason; // short word
         StoreRoute route;   // with own_headers and own_body
         StoreVerdict verdict;

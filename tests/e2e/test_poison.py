@@ -1,0 +1,126 @@
+# SPDX-License-Identifier: MIT
+"""One event at which the hub dies, again and again, or a sink: it is set aside, it is told, and everything
+else goes on. Killed by fail points at one event, and by the real crash of a sink process."""
+import json
+import signal
+
+import pytest
+from harness import simple_config, wait_for
+
+
+def dead(daemon):
+    return json.loads(daemon.belfry("dead", "ls", "--json", check=0).stdout)
+
+
+def dies(daemon, point, first=None):
+    """A new hub that is killed at that point. `first` is done once it is up."""
+    daemon.start(wait=first is not None, env={"BELFRY_FAILPOINT": point})
+    if first:
+        first()
+    assert daemon.process.wait(20) == -signal.SIGKILL, daemon.text()
+
+
+def names(receiver):
+    return sorted(r.event["data"]["name"] for r in receiver.all())
+
+
+def queued(daemon, receiver, watched, n=5):
+    """So many events in the queue of a paused sink, in the order of their names; no hub is running."""
+    daemon.write(simple_config(watched, receiver.url))
+    daemon.start()
+    daemon.belfry("pause", "ops", check=0)
+    for i in range(n):
+        (watched / f"f{i}").write_text("x")
+        wait_for(lambda: daemon.sink()["depth"] == i + 1, "it to be queued")
+    daemon.kill()
+
+
+@pytest.mark.parametrize("deaths", (2, 3))
+def test_a_stored_event_the_hub_dies_at(daemon, receiver, watched, deaths):
+    queued(daemon, receiver, watched)
+    dies(daemon, "hub.attempt-built:3", lambda: daemon.belfry("resume", "ops"))
+    for _ in range(deaths - 1):
+        dies(daemon, "hub.attempt-built:3")
+    assert receiver.all() == []
+    if deaths == 2:
+        daemon.start()
+        receiver.wait(5)
+        assert names(receiver) == [f"f{i}" for i in range(5)] and dead(daemon) == []
+        return
+    daemon.start(state="degraded")
+    receiver.wait(4)
+    wait_for(lambda: daemon.sink()["depth"] == 0, "an empty queue")
+    assert names(receiver) == ["f0", "f1", "f3", "f4"]
+    (letter,) = dead(daemon)
+    assert (letter["reason"], letter["subject"], letter["sink"], letter["rule"]) == ("quarantined", str(watched / "f2"), "ops", "all")
+    assert letter["detail"] == "belfryd died three times at this event"
+    told = f"belfryd died three times at an event: it is quarantined as dead letter {letter['number']}"
+    assert told in daemon.status()["problems"][0] and told in daemon.belfry("status", check=1).stdout
+    # It is told until somebody acts, over restarts too; then it goes the way of any dead letter.
+    daemon.stop()
+    daemon.start(state="degraded")
+    assert told in daemon.status()["problems"][0]
+    daemon.belfry("dead", "retry", letter["number"], check=0)
+    again = receiver.wait(5)[4]
+    assert again.id == letter["id"] and again.event["data"]["name"] == "f2"
+    daemon.wait_state("running")
+
+
+def test_setting_it_aside_is_deadly_too(daemon, receiver, watched):
+    queued(daemon, receiver, watched)
+    dies(daemon, "hub.attempt-built:3", lambda: daemon.belfry("resume", "ops"))
+    for _ in range(2):
+        dies(daemon, "hub.attempt-built:3")
+    dies(daemon, "store.before-commit:2")  # the first one says that it died again
+    daemon.start(state="degraded")
+    receiver.wait(4)
+    assert names(receiver) == ["f0", "f1", "f3", "f4"] and dead(daemon) == []
+    status = daemon.status()
+    assert status["store"]["quarantined"] == 1 and "set aside" in status["problems"][0]
+    (watched / "last").write_text("x")
+    assert receiver.wait(5)[4].event["data"]["name"] == "last"
+    assert daemon.sink()["depth"] == 0
+
+
+@pytest.mark.parametrize("deaths", (2, 3))
+def test_an_event_the_hub_dies_at_before_it_is_stored(daemon, receiver, watched, deaths):
+    daemon.write(simple_config(watched, receiver.url))
+    dies(daemon, "hub.event-routed:1", lambda: (watched / "poison").write_text("x"))
+    for _ in range(deaths - 1):
+        dies(daemon, "hub.event-routed:1")
+    if deaths == 2:
+        daemon.start()
+        assert receiver.wait(1)[0].event["data"]["name"] == "poison" and dead(daemon) == []
+        return
+    daemon.start(wait=False)
+    letter = wait_for(lambda: daemon.status() and dead(daemon), "a dead letter")[0]
+    assert (letter["reason"], letter["subject"], letter["sink"], letter["rule"]) == ("quarantined", str(watched / "poison"), "-", "-")
+    (watched / "good").write_text("x")
+    assert receiver.wait(1)[0].event["data"]["name"] == "good"
+    daemon.wait_state("degraded")
+    daemon.stop()
+    daemon.start(state="degraded")
+    assert f"quarantined as dead letter {letter['number']}" in daemon.status()["problems"][0]
+    daemon.belfry("dead", "retry", "--all", check=0)  # now the rules see it
+    again = receiver.wait(2)[1]
+    assert again.id == letter["id"] and again.event["data"]["name"] == "poison"
+    wait_for(lambda: daemon.sink()["depth"] == 0, "an empty queue")
+    daemon.wait_state("running")
+    daemon.stop()
+    daemon.start()
+    assert dead(daemon) == [] and len(receiver.all()) == 2
+
+
+def test_an_event_whose_envelope_is_deadly(daemon, receiver, watched):
+    daemon.write(simple_config(watched, receiver.url))
+    dies(daemon, "hub.event-arrived:1", lambda: (watched / "poison").write_text("x"))
+    for _ in range(3):
+        dies(daemon, "hub.event-arrived:1")
+    daemon.start(wait=False)
+    letter = wait_for(lambda: daemon.status() and dead(daemon), "a dead letter")[0]
+    assert letter["reason"] == "quarantined" and letter["type"] == "file.created"
+    assert "withheld" in daemon.belfry("dead", "show", letter["number"], check=0).stdout
+    (watched / "good").write_text("x")
+    assert receiver.wait(1)[0].event["data"]["name"] == "good"
+    daemon.belfry("dead", "drop", letter["number"], check=0)
+    daemon.wait_state("running")
