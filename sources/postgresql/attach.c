@@ -148,6 +148,8 @@ static void begin(Stream *s)
                         source_state_put(s->source, SLICE_LIT("halt"), slice_of(s->halt));
                 }
                 add_gap(s, end);
+                if (s->options->on_gap == ON_GAP_BACKFILL)
+                        backfill_request_all(s->backfill);
         }
         int r = pump_commit(s, &p);
         if (r < 0) {
@@ -286,6 +288,9 @@ static void judge(Stream *s)
         case CONTINUITY_REFUSE:
                 stream_retry_text(s, FAULT_SETTING, "%s", c->detail);
                 break;
+        case CONTINUITY_WAIT:
+                stream_retry_text(s, FAULT_TRANSIENT, "%s", c->detail);
+                break;
         case CONTINUITY_CREATE:
                 create_slot(s);
                 break;
@@ -310,11 +315,12 @@ static void on_history(void *userdata, const PGresult *result, const ServerFault
 {
         Stream *s = userdata;
         const Position p = pump_position(s);
-        if (fault) {
+        // 58P01: a file that is gone from the server, so nothing says where it came from.
+        if (fault && strcmp(fault->state, "58P01") != 0) {
                 stream_retry(s, fault);
                 return;
         }
-        if (PQntuples(result) == 1 && PQnfields(result) == 2)
+        if (!fault && PQntuples(result) == 1 && PQnfields(result) == 2)
                 s->server_facts.branch_known = timeline_branch(
                         slice_mem(PQgetvalue(result, 0, 1), (size_t)PQgetlength(result, 0, 1)),
                         p.timeline, &s->server_facts.branch);
@@ -358,7 +364,10 @@ static void on_slot(void *userdata, const PGresult *result, const ServerFault *f
                         s->preflight.slots_max, s->preflight.slots_max + 5);
                 return;
         }
-        if (p.system_id == s->server_facts.system_id && p.timeline != s->server_facts.timeline)
+        s->server_facts.in_recovery = s->preflight.in_recovery;
+        // The first timeline has no history.
+        if (p.system_id == s->server_facts.system_id && p.timeline != s->server_facts.timeline &&
+                s->server_facts.timeline > 1)
                 ask_format(s, on_history, "TIMELINE_HISTORY %" PRIu32, s->server_facts.timeline);
         else
                 judge(s);

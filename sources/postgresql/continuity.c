@@ -74,6 +74,14 @@ static uint64_t known_end(const Position *p, const ServerFacts *server, Continui
                         p->timeline, pg_lsn_text(server->branch, theirs), ours);
                 return server->branch;
         }
+        // A standby that was started anew still replays what it had shown before.
+        if (p->end_lsn > server->now && server->in_recovery) {
+                c->action = CONTINUITY_WAIT;
+                (void)snprintf(c->detail, sizeof c->detail,
+                        "the standby has come to %s, not yet to our position %s",
+                        pg_lsn_text(server->now, theirs), ours);
+                return 0;
+        }
         if (p->end_lsn > server->now) {
                 gap(c, "position-ahead", server->now, p->end_lsn,
                         "the server's log ends at %s, before our position %s: it was restored from "
@@ -141,6 +149,8 @@ void continuity_judge(
         if (refused(server, slot, ret))
                 return;
         uint64_t end = p->system_id ? known_end(p, server, ret) : 0;
+        if (ret->action == CONTINUITY_WAIT)
+                return;
         judge_slot(p, server, slot, end, ret);
 }
 

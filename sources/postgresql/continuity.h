@@ -24,6 +24,7 @@ typedef struct ServerFacts {
         const char *slot;     // the name that is configured
         bool branch_known;    // the stored timeline is in its history ...
         uint64_t branch;      // ... which left it at this LSN
+        bool in_recovery;     // a standby
         bool republished;     // the publication is younger than what the slot wants to send
 } ServerFacts;
 
@@ -31,6 +32,7 @@ typedef enum ContinuityAction {
         CONTINUITY_GO,       // start at `start`
         CONTINUITY_CREATE,   // the slot is missing
         CONTINUITY_RECREATE, // it is of no use any more: drop it first
+        CONTINUITY_WAIT,     // a standby that has not come to where we were: `detail` says so
         CONTINUITY_REFUSE,   // it belongs to somebody else: `detail` says so
 } ContinuityAction;
 

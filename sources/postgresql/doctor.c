@@ -17,8 +17,8 @@ enum { TEXT_MAX = 60 * 1024, SQL_MAX = 2048 };
 const SourceCommand postgresql_commands[] = {
         {.verb = "doctor",
                 .prose = "Looks at server, role, publication, tables and slot, and prints the SQL "
-                         "for what is "
-                         "missing."},
+                         "for what is missing.",
+                .looks_only = true},
         {.verb = "continue",
                 .prose = "Goes on behind a gap at which on_gap = \"stop\" halted the source."},
         {.verb = "drop-slot",

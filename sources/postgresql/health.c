@@ -130,10 +130,12 @@ static void on_slot(void *userdata, const PGresult *result, const ServerFault *f
         if (s->slot_stats && safe[0])
                 (void)json_object_set_new(
                         s->slot_stats, "safe_wal_size", json_integer(strtoll(safe, NULL, 10)));
-        if (s->slot_stats && PQgetvalue(result, 0, 4)[0])
-                (void)json_object_set_new(s->slot_stats, "oldest_holder",
-                        json_pack("{s:s s:I}", "slot", PQgetvalue(result, 0, 4), "held_bytes",
-                                (json_int_t)number(result, 5)));
+        if (s->slot_stats && PQgetvalue(result, 0, 4)[0]) {
+                (void)json_object_set_new(
+                        s->slot_stats, "oldest_holder", json_string(PQgetvalue(result, 0, 4)));
+                (void)json_object_set_new(s->slot_stats, "oldest_held_bytes",
+                        json_integer((json_int_t)number(result, 5)));
+        }
         judge_budget(s, held, status, safe);
         stream_stats(s);
         if (s->options->wal_budget > 0 && held > s->options->wal_budget &&

@@ -11,7 +11,7 @@ static const char *const create_values[] = {"auto", "never", NULL};
 static const char *const numeric_values[] = {"string", "number", NULL};
 static const char *const transaction_values[] = {"off", "group", NULL};
 static const char *const budget_values[] = {"alert", "drop", NULL};
-static const char *const gap_values[] = {"stop", "continue", NULL};
+static const char *const gap_values[] = {"stop", "continue", "backfill", NULL};
 
 #define AT(type, member) .offset = OPTION_MEMBER(PostgresqlOptions, type, member)
 #define AT_TABLE(type, member) .offset = OPTION_MEMBER(TableOption, type, member)
@@ -174,7 +174,9 @@ const Option postgresql_options[] = {
                 .prose = "What follows a source.gap event. \"stop\": nothing is delivered until "
                          "`belfry source continue NAME`; the slot is made anew meanwhile, so that "
                          "the "
-                         "gap does not grow. \"continue\": go on behind the gap."},
+                         "gap does not grow. \"continue\": go on behind the gap. \"backfill\": "
+                         "go on, and read all rows of the tables as row.read events, so that the "
+                         "receiver has what the gap hid, but for deletions."},
 };
 const size_t n_postgresql_options = sizeof postgresql_options / sizeof *postgresql_options;
 

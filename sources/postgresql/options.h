@@ -8,7 +8,7 @@
 
 typedef enum CreatePolicy { CREATE_AUTO, CREATE_NEVER } CreatePolicy;
 typedef enum OnBudget { ON_BUDGET_ALERT, ON_BUDGET_DROP } OnBudget;
-typedef enum OnGap { ON_GAP_STOP, ON_GAP_CONTINUE } OnGap;
+typedef enum OnGap { ON_GAP_STOP, ON_GAP_CONTINUE, ON_GAP_BACKFILL } OnGap;
 
 typedef struct TableOption {
         char *name;     // schema.table, shell patterns

@@ -59,6 +59,15 @@ class Server:
         self.run("pg_ctl", "-D", self.dir / "data", "-w", "-t", "120", "-m", mode, "stop", check=False)
         return time.monotonic() - begun
 
+    def become_standby(self):
+        """The same data, from now on read as a standby that has no primary; pg_promote() ends that."""
+        signal = self.dir / "data" / "standby.signal"
+        signal.touch()
+        if os.geteuid() == 0:
+            shutil.chown(signal, "postgres", "postgres")
+        self.stop()
+        self.start()
+
     def remove(self):
         self.stop("immediate")
         shutil.rmtree(self.dir, ignore_errors=True)
