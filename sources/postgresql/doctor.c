@@ -69,7 +69,7 @@ static void add_finding(void *userdata, FindingLevel level, const char *text, co
 static void doctor_fault(Doctor *d, const ServerFault *fault)
 {
         Reason why;
-        preflight_explain(fault, d->preflight.user, &why);
+        preflight_explain(fault, server_user(d->server), &why);
         add_finding(d, FINDING_BAD, why.text, NULL);
         doctor_end(d);
 }

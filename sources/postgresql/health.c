@@ -17,7 +17,14 @@
 #include <string.h>
 #include <syslog.h>
 
-enum { SQL_MAX = 2048, RECONNECT_SEC = 5, SOON_MSEC = 200, MIB = 1024 * 1024 };
+enum {
+        SQL_MAX = 2048,
+        RECONNECT_SEC = 5,
+        AT_ONCE_MSEC = 50,
+        SOON_MSEC = 200,
+        LEAVE_MSEC = 500,
+        MIB = 1024 * 1024
+};
 
 static void side_work(Stream *s);
 
@@ -29,9 +36,24 @@ static void arm(Stream *s, uint64_t usec)
         (void)sd_event_source_set_enabled(s->health, SD_EVENT_ONESHOT);
 }
 
+// A server that shuts down waits until its stream has been read to the end. With nothing left to read
+// that is at once; else, under back-pressure for ever, it is the stream that leaves.
+static void leave(Stream *s)
+{
+        s->leaving = false;
+        pump_goodbye(s);
+        if (s->state == STREAM_RUNNING)
+                stream_retry_text(s, FAULT_TRANSIENT, "the server shuts down");
+        arm(s, RECONNECT_SEC * USEC_PER_SEC);
+}
+
 static int on_health(sd_event_source *e, uint64_t usec, void *userdata)
 {
-        side_work(userdata);
+        Stream *s = userdata;
+        if (s->leaving)
+                leave(s);
+        else
+                side_work(s);
         return 0;
 }
 
@@ -39,22 +61,32 @@ static void side_close(Stream *s)
 {
         s->refreshing = publication_free(s->refreshing);
         s->side = server_free(s->side);
-        s->dropping = false;
+        s->dropping = s->side_up = false;
+        json_decref(s->slot_stats);
+        s->slot_stats = NULL; // not known any more
 }
 
 static void on_side_up(void *userdata)
 {
-        side_work(userdata);
+        Stream *s = userdata;
+        s->side_up = true;
+        side_work(s);
 }
 
 static void on_side_down(void *userdata, const ServerFault *fault)
 {
         Stream *s = userdata;
-        side_close(s);
+        bool was_up = s->side_up;
+        bool shutdown = strcmp(fault->state, "57P03") == 0 && s->state == STREAM_RUNNING;
         if (s->questioned)
                 source_log(s->source, LOG_WARNING, NULL, "cannot ask the catalogue: %s",
                         fault->reason.text);
-        arm(s, RECONNECT_SEC * USEC_PER_SEC);
+        side_close(s);
+        s->leaving = shutdown;
+        // Only a new connection is told that the server shuts down.
+        arm(s, shutdown  ? LEAVE_MSEC * USEC_PER_MSEC
+                : was_up ? AT_ONCE_MSEC * USEC_PER_MSEC
+                         : RECONNECT_SEC * USEC_PER_SEC);
 }
 
 // ---- the slot's health
@@ -271,6 +303,7 @@ void health_start(Stream *s)
 void health_stop(Stream *s)
 {
         side_close(s);
+        s->leaving = false;
         s->health = sd_event_source_disable_unref(s->health);
 }
 

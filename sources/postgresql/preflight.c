@@ -166,9 +166,8 @@ void preflight_explain(const ServerFault *fault, const char *user, Reason *ret)
                 (void)reason_set(ret, 0, "%.300s; run: ALTER ROLE %s REPLICATION;", text, name);
         else if (strcmp(fault->state, "28P01") == 0 || strstr(text, "no password supplied"))
                 (void)reason_set(ret, 0,
-                        "%.300s; the password comes from passfile: does it have a line for this "
-                        "host, "
-                        "port, database and role?",
+                        "%.400s; the password comes from passfile: does it have a line for this "
+                        "host, port, database and role?",
                         text);
         else if (strcmp(fault->state, "28000") == 0)
                 (void)reason_set(ret, 0,

@@ -65,16 +65,22 @@ static void take_state(char *text, char state[static 6])
         }
 }
 
-// The lines of a message as one sentence; LOCATION is of no use to anybody here.
+static bool is_noise(const char *line)
+{
+        return strncmp(line, "LOCATION:", 9) == 0 || strncmp(line, "CONTEXT:", 8) == 0 ||
+               strncmp(line, "Is the server running", 21) == 0;
+}
+
+// The lines of a message as one sentence, without what is of no use to anybody here.
 static void take_text(Reason *out, const char *message)
 {
         size_t n = 0;
         for (const char *at = message; *at && n + 3 < sizeof out->text;) {
+                at += strspn(at, " \t");
                 size_t len = strcspn(at, "\n");
-                if (len > 0 && strncmp(at, "LOCATION:", 9) != 0 &&
-                        strncmp(at, "CONTEXT:", 8) != 0) {
+                if (len > 0 && !is_noise(at)) {
                         int w = snprintf(out->text + n, sizeof out->text - n, "%s%.*s",
-                                n ? "; " : "", (int)len, at + strspn(at, " \t"));
+                                n ? "; " : "", (int)len, at);
                         n = w < 0 || n + (size_t)w >= sizeof out->text ? sizeof out->text - 1
                                                                        : n + (size_t)w;
                 }
@@ -440,6 +446,12 @@ void server_copy_read(Server *s, bool on)
                 return;
         s->reading = on;
         (void)server_flush(s);
+}
+
+const char *server_user(const Server *s)
+{
+        const char *user = s ? PQuser(s->pg) : NULL;
+        return user ? user : "";
 }
 
 int server_version(const Server *s)

@@ -64,6 +64,7 @@ int server_copy(Server *s, char **ret, size_t *ret_len, ServerFault *ret_fault) 
 int server_copy_put(Server *s, const void *data, size_t len) _must_use_; // -EPIPE
 void server_copy_read(Server *s, bool on); // back-pressure: the socket is left alone
 int server_version(const Server *s);       // 150018
+const char *server_user(const Server *s);  // the role, also of a connection that failed; NULL: ""
 // A name or a text for SQL, quoted; the caller frees it. NULL: no memory.
 char *server_quote_name(const Server *s, const char *name) _must_use_;
 char *server_quote_text(const Server *s, const char *text) _must_use_;

@@ -97,7 +97,7 @@ static void retry(Stream *s, FaultClass c, const Reason *why)
 void stream_retry(Stream *s, const ServerFault *fault)
 {
         Reason why;
-        preflight_explain(fault, s->preflight.user, &why);
+        preflight_explain(fault, server_user(s->main), &why);
         FaultClass c = fault_class(fault);
         // A slot that is lost, or a publication that was not there yet, is looked at anew at once.
         if (s->state == STREAM_RUNNING && c == FAULT_SETTING)

@@ -88,7 +88,7 @@ struct Stream {
         sd_event_source *health;
         Publication *refreshing;
         uint64_t refresh_usec, side_usec;
-        bool questioned, dropping;
+        bool questioned, dropping, leaving, side_up;
         json_t *slot_stats;
         bool told_half;
 
@@ -123,7 +123,7 @@ void pump_stop(Stream *s);     // the connection goes
 void pump(Stream *s);
 void pump_durable(Stream *s, uint64_t batch);
 void pump_confirm(Stream *s);  // tells the server what is durable
-void pump_goodbye(Stream *s);  // what is ready, and a last word to the server
+void pump_goodbye(Stream *s);  // what is ready, and a last word to the server; may end the stream
 bool pump_has_credit(const Stream *s);
 Position pump_position(const Stream *s);
 int pump_commit(Stream *s, const Position *p) _must_use_; // closes the open batch with it

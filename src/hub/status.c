@@ -34,8 +34,8 @@ static const char *source_state(const HubSource *s)
 {
         if (s->paused && s->child.state >= CHILD_STARTED && s->child.state != CHILD_STOPPING)
                 return "paused"; // also before its first comparison is over
-        if (s->degraded[0] && s->child.state == CHILD_READY)
-                return "degraded";
+        if (s->degraded[0] && s->child.state >= CHILD_STARTED && s->child.state != CHILD_STOPPING)
+                return "degraded"; // also one that has never been ready, such as for want of a server
         return child_state_to_string(&s->child);
 }
 
@@ -188,7 +188,8 @@ static bool hub_degraded(Hub *h, bool *ret_starting)
         LIST_FOREACH (s, &h->sources, link) {
                 if (s->removed)
                         continue;
-                if (s->child.state != CHILD_READY && !s->child.reason[0] && s->child.deaths == 0)
+                if (s->child.state != CHILD_READY && !s->child.reason[0] && s->child.deaths == 0 &&
+                        !s->degraded[0])
                         *ret_starting = true;
                 else if (s->child.state != CHILD_READY || s->degraded[0])
                         degraded = true;

@@ -4,7 +4,7 @@ that can lose what is not durable, keep an old position, or stop giving credit."
 import struct
 import time
 
-from harness import BUILD
+from harness import BUILD, wait_for
 from source_hub import SourceHub
 
 PROGRAM = BUILD / "belfry-source-postgresql"
@@ -31,9 +31,10 @@ def drop_database(server, name):
         if source.process and source.process.poll() is None:
             source.kill()
     PgSource.alive.clear()
-    server.sql("SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
-               f" WHERE database = '{name}' AND active_pid IS NOT NULL")
-    server.sql(f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{name}'")
+    slots = f"FROM pg_replication_slots WHERE database = '{name}'"
+    wait_for(lambda: not server.sql(f"SELECT pg_terminate_backend(active_pid, 5000) {slots} AND active_pid IS NOT NULL"),
+             "the slots to be free")
+    server.sql(f"SELECT pg_drop_replication_slot(slot_name) {slots}")
     server.sql(f"DROP DATABASE {name} WITH (FORCE)", check=False)
 
 

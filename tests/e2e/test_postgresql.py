@@ -10,6 +10,7 @@ import time
 import pytest
 from harness import wait_for
 from postgres_server import Server
+from postgres_source import PgSource, drop_database, lsn, make_database
 
 
 @pytest.fixture(scope="module")
@@ -20,15 +21,13 @@ def server():
 
 
 @pytest.fixture
-def db(server):
-    """A database of this test's own; its slots are dropped with it."""
-    name = f"t{time.monotonic_ns()}"
-    server.sql(f"CREATE DATABASE {name}")
+def db(server, daemon):
+    """A database of this test's own; its slots are dropped with it, once the daemon is gone that would
+    connect again."""
+    name = make_database(server)
     yield name
-    server.sql("SELECT pg_terminate_backend(active_pid, 5000) FROM pg_replication_slots"
-               f" WHERE database = '{name}' AND active_pid IS NOT NULL")
-    server.sql(f"SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = '{name}'")
-    server.sql(f"DROP DATABASE {name} WITH (FORCE)", check=False)
+    daemon.stop()
+    drop_database(server, name)
 
 
 def config(server, db, url, options="", sink="", extra="", user="postgres", tables='tables = [ "public.*" ];'):
@@ -55,7 +54,9 @@ class Shop:
         return self.server.sql(text, database=self.db, **more)
 
     def events(self, n, seconds=30):
-        return [r.event for r in self.receiver.wait(n, seconds)]
+        """In the order of the log: they arrive in any."""
+        place = lambda e: (e["data"]["tx"]["xid"], e["data"]["tx"]["ordinal"])
+        return sorted((r.event for r in self.receiver.wait(n, seconds)), key=place)
 
     def source(self):
         return self.daemon.status()["sources"][0]
@@ -111,3 +112,120 @@ def test_goes_on_where_it_was(shop):
     shop.confirmed()
     assert sorted({r.event["data"]["new"]["id"] for r in shop.receiver.all()}) == list(range(1, 301))
     assert len({r.id for r in shop.receiver.all()}) == 300
+
+
+# ---- the source alone, with a hub that can stop giving credit
+BIG = "CREATE TABLE t (id int PRIMARY KEY, v text);"
+
+
+def private(s):
+    """KiB of memory that are the source's own."""
+    text = open(f"/proc/{s.process.pid}/smaps_rollup").read()
+    return sum(int(line.split()[1]) for line in text.splitlines() if line.startswith(("Pss_Anon:", "Pss_Shmem:")))
+
+
+def test_idle_tables_while_others_are_written(server, db):
+    """Nothing that is published changes: the slot moves all the same, or the server's disk would fill."""
+    server.sql(BIG + "CREATE TABLE noise (id int)", database=db)
+    s = PgSource(server, db, tables=[{"name": "public.t"}]).start()
+    before = s.slot()
+    s.sql("INSERT INTO noise SELECT i FROM generate_series(1, 300000) i")  # more than is waited for
+    s.confirmed()
+    assert lsn(s.slot()["confirmed"]) - lsn(before["confirmed"]) > 16 << 20 and not s.events
+    assert s.where()["end"] >= lsn(s.slot()["confirmed"])
+    # What is little is confirmed too, only later: when the server asks at its end, at once.
+    s.stop()
+
+
+def test_back_pressure(server, db):
+    """No credit for longer than the server waits for a word: the connection stays, memory does not grow, and
+    all of it comes when there is room."""
+    server.sql(BIG + "ALTER ROLE postgres SET wal_sender_timeout = '2s'", database=db)
+    try:
+        s = PgSource(server, db).start()
+        pid = s.sql("SELECT active_pid FROM pg_replication_slots WHERE slot_name = '" + db + "'")
+        s.sql("INSERT INTO t VALUES (0)")
+        s.wait_events(1)
+        memory = private(s)
+        s.durable = False
+        s.sql("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 40000) i")
+        s.wait(lambda: sum(b.bytes for b in s.held) > 3 << 20)
+        end = time.monotonic() + 5
+        s.wait(lambda: time.monotonic() > end)
+        assert sum(b.bytes for b in s.held) < 5 << 20 and private(s) < memory + 16 * 1024
+        s.durable = True
+        s.make_durable()
+        s.wait_events(40001, 60)
+        s.confirmed()
+        assert s.sql("SELECT active_pid FROM pg_replication_slots WHERE slot_name = '" + db + "'") == pid
+        assert [e.data["new"]["id"] for e in s.events] == list(range(40001))
+        s.stop()
+    finally:
+        server.sql("ALTER ROLE postgres RESET wal_sender_timeout")
+
+
+@pytest.mark.parametrize("credit", [True, False], ids=["idle", "blocked"])
+def test_a_fast_shutdown_of_the_server(server, db, credit):
+    """It ends in under 2 s: what is idle is confirmed at once, what cannot be read is left for later."""
+    server.sql(BIG, database=db)
+    s = PgSource(server, db).start()
+    s.wait(lambda: s.stats.get("wal_status"))
+    s.durable = credit
+    if not credit:
+        s.sql("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 40000) i")
+        s.wait(lambda: sum(b.bytes for b in s.held) > 3 << 20)
+    took = []
+    stopping = threading.Thread(target=lambda: took.append(server.stop()))
+    stopping.start()
+    s.wait(lambda: took, 30)
+    stopping.join()
+    server.start()
+    s.sql("INSERT INTO t VALUES (-1)")
+    s.durable = True
+    s.make_durable()
+    s.wait_events(1 if credit else 40001, 60)
+    assert took[0] < 2, took
+    assert s.events[-1].data["new"]["id"] == -1 and len({e.id for e in s.events}) == len(s.events)
+    s.stop()
+
+
+def test_a_large_transaction(server, db, monkeypatch):
+    """It flows: the source stays small, and the ids are those of its rows, each once."""
+    n = 1000000 if os.environ.get("BELFRY_LONG") else 100000
+    server.sql(BIG, database=db)
+    monkeypatch.setenv("ASAN_OPTIONS", "quarantine_size_mb=1")  # what is freed would count
+    s = PgSource(server, db).start()
+    s.sql(f"INSERT INTO t SELECT i, 'row ' || i FROM generate_series(1, {n}) i")
+    most = 0
+    while len(s.events) < n:
+        s.wait_events(min(n, len(s.events) + 20000), 300)
+        most = max(most, private(s))
+    assert most < 64 * 1024, most
+    assert [e.data["tx"]["ordinal"] for e in s.events] == list(range(1, n + 1)) and len({e.id for e in s.events}) == n
+    s.confirmed()
+    s.stop()
+
+
+def test_killed_inside_a_transaction(server, db):
+    """It goes on behind the last row that is durable, with the same ids for what comes again."""
+    server.sql(BIG, database=db)
+    s = PgSource(server, db).start()
+    s.durable = False
+    s.sql("INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i")
+    kept = []
+    for _ in range(4):
+        s.wait(lambda: len(s.held) >= 2)
+        s.make_durable(1)
+        kept = [e.id for b in s.held for e in b.events]
+        where = s.where()
+        assert where["commit"] and where["ordinal"] == len(s.events)
+        s.kill()
+        s.let_go()
+        s.start()
+    s.durable = True
+    s.make_durable()
+    s.wait_events(20000, 60)
+    assert [e.data["new"]["id"] for e in s.events] == list(range(1, 20001)) and len({e.id for e in s.events}) == 20000
+    assert set(kept) <= {e.id for e in s.events}
+    s.confirmed()
+    s.stop()
