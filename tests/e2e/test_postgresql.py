@@ -149,7 +149,7 @@ def test_back_pressure(server, db):
         memory = private(s)
         s.durable = False
         s.sql("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 40000) i")
-        s.wait(lambda: sum(b.bytes for b in s.held) > 3 << 20)
+        s.wait(lambda: sum(b.bytes for b in s.held) > 2 << 20)
         end = time.monotonic() + 5
         s.wait(lambda: time.monotonic() > end)
         assert sum(b.bytes for b in s.held) < 5 << 20 and private(s) < memory + 16 * 1024
@@ -173,7 +173,7 @@ def test_a_fast_shutdown_of_the_server(server, db, credit):
     s.durable = credit
     if not credit:
         s.sql("INSERT INTO t SELECT i, repeat('x', 1000) FROM generate_series(1, 40000) i")
-        s.wait(lambda: sum(b.bytes for b in s.held) > 3 << 20)
+        s.wait(lambda: sum(b.bytes for b in s.held) > 2 << 20)
     took = []
     stopping = threading.Thread(target=lambda: took.append(server.stop()))
     stopping.start()
@@ -214,8 +214,10 @@ def test_killed_inside_a_transaction(server, db):
     s.sql("INSERT INTO t SELECT i, repeat('x', 100) FROM generate_series(1, 20000) i")
     kept = []
     for _ in range(4):
-        s.wait(lambda: len(s.held) >= 2)
-        s.make_durable(1)
+        before = len(s.events)
+        while len(s.events) == before:  # a batch may hold nothing but a table's description
+            s.wait(lambda: len(s.held) >= 2)
+            s.make_durable(1)
         kept = [e.id for b in s.held for e in b.events]
         where = s.where()
         assert where["commit"] and where["ordinal"] == len(s.events)
