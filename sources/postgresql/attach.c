@@ -403,7 +403,9 @@ static void on_published(void *userdata, const PublicationResult *result, const 
 
 static void attach_publication(Stream *s)
 {
-        const PublicationPlan plan = {.options = s->options, .name = s->publication};
+        const PublicationPlan plan = {.options = s->options,
+                .name = s->publication,
+                .may_create = s->preflight.may_create};
         int r = publication_run(&s->publishing, s->main, &plan, on_published, s);
         if (r < 0)
                 stream_retry_text(

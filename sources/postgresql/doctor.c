@@ -25,7 +25,8 @@ const SourceCommand postgresql_commands[] = {
                 .prose = "Drops the replication slot of a source that left the configuration, and "
                          "the "
                          "publication if Belfry made it: what is not read yet is lost.",
-                .after_removal = true},
+                .after_removal = true,
+                .leaves = "its replication slot holds the server's WAL"},
 };
 const size_t n_postgresql_commands = sizeof postgresql_commands / sizeof *postgresql_commands;
 
@@ -49,7 +50,15 @@ static void answer(Stream *s, uint64_t ticket, bool ok, const char *text)
 
 static void doctor_end(Doctor *d)
 {
-        answer(d->stream, d->ticket, !d->bad, buf_text(&d->text));
+        // What is found are lines to read; a failure itself is one sentence.
+        if (d->bad) {
+                json_t *o = json_pack("{s:s}", "text", buf_text(&d->text));
+                if (o)
+                        source_answer(d->stream->source, d->ticket, false, o);
+                json_decref(o);
+        }
+        answer(d->stream, d->ticket, !d->bad,
+                d->bad ? "what is marked BAD needs a hand" : buf_text(&d->text));
         d->publication = publication_free(d->publication);
         d->server = server_free(d->server);
         buf_deinit(&d->text);
@@ -131,8 +140,10 @@ static void on_slot(void *userdata, const PGresult *result, const ServerFault *f
         }
         if (s->halt[0])
                 add_finding(d, FINDING_BAD, s->halt, NULL);
-        const PublicationPlan plan = {
-                .options = s->options, .name = s->publication, .look_only = true};
+        const PublicationPlan plan = {.options = s->options,
+                .name = s->publication,
+                .may_create = d->preflight.may_create,
+                .look_only = true};
         if (publication_run(&d->publication, d->server, &plan, on_publication, d) < 0) {
                 add_finding(d, FINDING_BAD, "cannot look at the publication: out of memory", NULL);
                 doctor_end(d);

@@ -259,7 +259,9 @@ static bool refresh_is_due(const Stream *s)
 
 static void refresh(Stream *s)
 {
-        const PublicationPlan plan = {.options = s->options, .name = s->publication};
+        const PublicationPlan plan = {.options = s->options,
+                .name = s->publication,
+                .may_create = s->preflight.may_create};
         s->refresh_usec = clock_mono_usec();
         if (publication_run(&s->refreshing, s->side, &plan, on_refreshed, s) < 0)
                 arm(s, RECONNECT_SEC * USEC_PER_SEC);

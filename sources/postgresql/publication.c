@@ -13,6 +13,9 @@
 #include <stdlib.h>
 #include <string.h>
 
+// Before a change that is made here; who is to run it by hand needs it not.
+#define PATIENCE "SET LOCAL lock_timeout = '10s'; "
+
 enum { SQL_MAX = 4 << 20, FINDINGS_MAX = 56 * 1024, MARK_MAX = 40 };
 
 struct Publication {
@@ -26,7 +29,7 @@ struct Publication {
         char mark_found[MARK_MAX], mark[MARK_MAX];
         unsigned published_operations;
         Buf sql, list, add, drop;
-        size_t n_add, n_drop, n_unmatched;
+        size_t n_add, n_drop, n_foreign; // foreign: to be published, of another owner
 };
 
 static const struct {
@@ -207,6 +210,7 @@ static void want(Publication *p, const Row *row, const TableOption *t)
         if (!there) {
                 add_table(p, &p->add, row, t);
                 p->n_add++;
+                p->n_foreign += !row->owned;
         }
         (void)snprintf(text, sizeof text, "table %.200s%s", row->sql, there ? " is published" : "");
         if (there)
@@ -288,7 +292,7 @@ static void make_change(Publication *p, bool again)
 {
         Buf *sql = &p->sql;
         buf_reset(sql);
-        buf_add_str(sql, "SET LOCAL lock_timeout = '10s'; ");
+        buf_add_str(sql, PATIENCE);
         if (!p->exists) {
                 buf_addf(sql, "CREATE PUBLICATION %s ", p->name_sql);
                 if (p->list.len > 0)
@@ -320,6 +324,28 @@ static void make_change(Publication *p, bool again)
                                      : p->drop.error;
 }
 
+static const char *change_text(Publication *p)
+{
+        return p->sql.error < 0 ? "" : buf_text(&p->sql) + strlen(PATIENCE);
+}
+
+// The change is not made: who has to, and how.
+static void tell_change(Publication *p)
+{
+        char text[256];
+        const char *lacks =
+                p->exists             ? ""
+                : !p->plan.may_create ? ", and the role may not make it (CREATE on the database)"
+                : p->n_foreign        ? ", and the role may not make it (tables of another owner)"
+                                      : "";
+        bool good = p->plan.look_only && p->plan.options->create == CREATE_AUTO && !lacks[0];
+        (void)snprintf(text, sizeof text, "publication %.63s %s%s", p->plan.name,
+                p->exists ? "is not as configured" : "does not exist", lacks);
+        finding(p, good, text, good ? NULL : change_text(p));
+        if (good)
+                buf_addf(&p->result.findings, "       Belfry will run: %s\n", change_text(p));
+}
+
 static void on_changed(void *userdata, const PGresult *result, const ServerFault *fault)
 {
         Publication *p = userdata;
@@ -332,7 +358,7 @@ static void on_changed(void *userdata, const PGresult *result, const ServerFault
         (void)snprintf(text, sizeof text, "publication %.63s cannot be %s: %.180s", p->plan.name,
                 p->exists ? "changed" : "made", fault->reason.text);
         // The trials stand behind what somebody else is to run.
-        finding(p, false, text, fault_class(fault) == FAULT_SETTING ? buf_text(&p->sql) : NULL);
+        finding(p, false, text, fault_class(fault) == FAULT_SETTING ? change_text(p) : NULL);
         p->result.usable = p->exists;
         finish(p, fault_class(fault) == FAULT_TRANSIENT ? fault : NULL);
 }
@@ -363,14 +389,7 @@ static void on_tables(void *userdata, const PGresult *result, const ServerFault 
         }
         make_change(p, again);
         if (p->plan.look_only || p->plan.options->create == CREATE_NEVER) {
-                char text[128];
-                (void)snprintf(text, sizeof text, "publication %.63s %s", p->plan.name,
-                        p->exists ? "is not as configured" : "does not exist");
-                bool good = p->plan.look_only && p->plan.options->create == CREATE_AUTO;
-                finding(p, good, text, good ? NULL : buf_text(&p->sql));
-                if (good)
-                        buf_addf(&p->result.findings, "       Belfry will run: %s\n",
-                                buf_text(&p->sql));
+                tell_change(p);
                 finish(p, NULL);
                 return;
         }

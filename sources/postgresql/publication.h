@@ -24,7 +24,8 @@ typedef struct PublicationResult {
 typedef struct PublicationPlan {
         const PostgresqlOptions *options;
         const char *name;
-        bool look_only; // the doctor: says what would be done
+        bool may_create; // the role may make publications in this database
+        bool look_only;  // the doctor: says what would be done
 } PublicationPlan;
 
 // fault != NULL: the server refused a command that is no question of rights (the connection goes on).

@@ -92,6 +92,7 @@ static json_t *describe_command(const SourceCommand *c)
         put_text(&o, "argument", c->argument);
         put_text(&o, "prose", c->prose);
         put(&o, "after_removal", json_boolean(c->after_removal));
+        put_text(&o, "leaves", c->leaves);
         put(&o, "looks_only", json_boolean(c->looks_only));
         return o;
 }

@@ -181,6 +181,7 @@ static int parse_command(const json_t *j, SourceCommand *c)
         c->verb = text_of(j, "verb", true, &r);
         c->argument = text_of(j, "argument", false, &r);
         c->prose = text_of(j, "prose", true, &r);
+        c->leaves = text_of(j, "leaves", false, &r);
         c->after_removal = json_is_true(after);
         c->looks_only = json_is_true(looks);
         if ((after && !json_is_boolean(after)) || (looks && !json_is_boolean(looks)))

@@ -10,5 +10,6 @@ typedef struct SourceCommand {
         const char *argument; // as usage shows it: "[TABLE]"; NULL = none. Without brackets: required
         const char *prose;    // one sentence for the help and the manual
         bool after_removal;   // also for a source that left the configuration, with its last options
+        const char *leaves;   // what stays behind elsewhere until this is run; told when the source leaves
         bool looks_only;      // changes nothing: the role read suffices instead of admin
 } SourceCommand;

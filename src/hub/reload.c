@@ -326,6 +326,29 @@ static int reload_check_world(
                 n, n == 1 ? "" : "s", n == 1 ? "it" : "them");
 }
 
+// What a source leaves behind elsewhere is nobody's any more: who gives it back is said now.
+static void tell_left_behind(const Config *before, const Config *after, Diagnostics *d)
+{
+        for (size_t i = 0; i < before->n_sources; i++) {
+                const ConfigSource *s = &before->sources[i];
+                const ModuleDescription *m = s->module->description;
+                bool kept = false;
+                for (size_t k = 0; k < after->n_sources && !kept; k++)
+                        kept = strcmp(after->sources[k].name, s->name) == 0;
+                for (size_t k = 0; k < m->n_commands && !kept; k++) {
+                        const SourceCommand *c = &m->commands[k];
+                        char path[LIMIT_NAME + 16];
+                        if (!c->leaves)
+                                continue;
+                        (void)snprintf(path, sizeof(path), "sources.%s", s->name);
+                        diagnose(d, SEVERITY_WARNING, (Place){0}, path,
+                                "%s until: belfry source %s %s", c->leaves, c->verb, s->name);
+                        log_warning("source %s: %s until: belfry source %s %s", s->name, c->leaves,
+                                c->verb, s->name);
+                }
+        }
+}
+
 int hub_reload(Hub *h, const ReloadOptions *o, Diagnostics *d, Reason *reason)
 {
         Config *c = NULL;
@@ -345,8 +368,10 @@ int hub_reload(Hub *h, const ReloadOptions *o, Diagnostics *d, Reason *reason)
         r = reload_check_world(h, c, o, d, reason);
         if (r >= 0)
                 r = reload_check_owed(h, c, o, reason);
-        if (r >= 0)
+        if (r >= 0) {
+                tell_left_behind(h->config, c, d);
                 r = hub_apply(h, c, rules, reason);
+        }
         if (r < 0) {
                 if (h->config != c) {
                         (void)ruleset_free(rules);

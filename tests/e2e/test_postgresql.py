@@ -231,3 +231,80 @@ def test_killed_inside_a_transaction(server, db):
     assert set(kept) <= {e.id for e in s.events}
     s.confirmed()
     s.stop()
+
+
+# ---- the operator
+def test_the_doctor(shop):
+    """All findings with the SQL for what is missing; before the source ever worked, and after."""
+    shop.sql(ORDERS + "CREATE TABLE bare (id int)")
+    shop.daemon.write(config(shop.server, shop.db, shop.receiver.url, user="nobody_yet"))
+    shop.daemon.start(state="degraded", seconds=60)
+    r = shop.daemon.belfry("source", "doctor", "shop", check=1)
+    assert 'role "nobody_yet" does not exist' in r.stdout + r.stderr
+    shop.server.sql("CREATE ROLE nobody_yet LOGIN")
+    r = shop.daemon.belfry("source", "doctor", "shop", check=1)
+    assert 'ALTER ROLE "nobody_yet" REPLICATION;' in r.stdout + r.stderr
+    shop.server.sql('ALTER ROLE "nobody_yet" REPLICATION;')
+    r = shop.daemon.belfry("source", "doctor", "shop", check=1)
+    text = r.stdout
+    assert "what is marked BAD" in r.stderr
+    # What the role may not do is said as what somebody else is to run.
+    assert f"BAD  publication {shop.db} does not exist, and the role may not make it (CREATE on the database)" in text
+    assert f'       CREATE PUBLICATION "{shop.db}" FOR TABLE public.orders WITH (publish = ' in text
+    assert "BAD  table public.bare has no replica identity" in text and "ALTER TABLE public.bare REPLICA IDENTITY FULL;" in text
+    assert "wal_level is logical" in text and "max_slot_wal_keep_size" in text
+    shop.sql("DROP TABLE bare")
+    shop.daemon.write(config(shop.server, shop.db, shop.receiver.url))
+    shop.daemon.belfry("reload", "--force", check=0)
+    shop.daemon.wait_state(seconds=60)
+    r = shop.daemon.belfry("source", "doctor", "shop", check=0)
+    assert "BAD" not in r.stdout and f"slot {shop.db}: wal_status reserved" in r.stdout and "in use" in r.stdout
+    assert "table public.orders is published" in r.stdout
+    shop.daemon.stop()
+    shop.server.sql('DROP OWNED BY "nobody_yet"; DROP ROLE "nobody_yet"')
+
+
+def test_halted_until_told(shop):
+    """A gap with on_gap = "stop": degraded, in the list of gaps, and on with one command."""
+    shop.begin(ORDERS)
+    shop.sql("INSERT INTO orders VALUES (1)")
+    shop.events(1)
+    shop.confirmed()
+    shop.daemon.stop()
+    shop.sql(f"SELECT pg_drop_replication_slot('{shop.db}'); INSERT INTO orders VALUES (2)")
+    shop.daemon.start(state="degraded", seconds=60)
+    wait_for(lambda: "belfry source continue shop" in (shop.source()["reason"] or ""), "the reason", 60)
+    gap = wait_for(lambda: json.loads(shop.daemon.belfry("gaps", "--json").stdout), "a gap")
+    assert "slot-missing" in json.dumps(gap)
+    shop.sql("INSERT INTO orders VALUES (3)")
+    assert "halted at a gap" not in shop.daemon.belfry("source", "continue", "shop", check=0).stdout
+    wait_for(lambda: any(r.event["type"] == "row.inserted" and r.event["data"]["new"]["id"] == 3 for r in shop.receiver.all()), "row 3")
+    assert [r.event["data"]["reason"] for r in shop.receiver.of_type("source.gap")] == ["slot-missing"]
+    assert "not halted" in shop.daemon.belfry("source", "continue", "shop", check=1).stderr
+    shop.daemon.belfry("gaps", "ack", check=0)
+    shop.daemon.wait_state()
+
+
+def test_it_leaves_the_configuration(shop):
+    """Its slot holds the server's log: said at once, and given back with one command."""
+    shop.begin(ORDERS)
+    assert "would make the slot anew" in shop.daemon.belfry("source", "drop-slot", "shop", check=1).stderr
+    shop.daemon.write('store = { size = "64M"; };\n')
+    r = shop.daemon.belfry("reload", check=0)
+    told = "its replication slot holds the server's WAL until: belfry source drop-slot shop"
+    assert told in r.stdout + r.stderr and told in shop.daemon.text()
+    wait_for(lambda: "belfry-source-postgresql" not in shop.daemon.children(), "the end of the source")
+    assert shop.slot()
+    assert f"slot {shop.db} is dropped" in shop.daemon.belfry("source", "drop-slot", "shop", check=0).stdout
+    assert not shop.slot() and shop.sql("SELECT count(*) FROM pg_publication") == [["0"]]
+
+
+def test_the_endpoint_is_down(shop):
+    """The queue on disk takes what comes: the slot moves on, nothing is held on the server."""
+    shop.receiver.stop()
+    shop.begin(ORDERS)
+    shop.sql("INSERT INTO orders SELECT i, repeat('x', 500) FROM generate_series(1, 20000) i")
+    shop.confirmed()
+    assert wait_for(lambda: shop.daemon.sink()["depth"] == 20000 and shop.daemon.sink(), "all in the queue")
+    held = wait_for(lambda: shop.source()["watches"].get("lag_bytes", 1 << 30) < 1 << 20, "a small lag in status", 30)
+    assert held and shop.source()["watches"]["wal_status"] == "reserved"
