@@ -174,7 +174,7 @@ static void dir_gone(Watcher *w, Dir *d)
 static void dir_replaced(Watcher *w, Dir *d, const FileStat *s)
 {
         watch_drop(w, d);
-        tree_dir_set_identity(&w->tree, d, s->id);
+        dir_identify(w, d, s->id);
         entry_set(d->self, s);
         d->dev = s->dev;
         set_flags(w, d);

@@ -80,6 +80,8 @@ static bool dir_pair(Watcher *w, Dir *from, Slice old, Dir *d, Slice name)
         if (!e || !entry_is_dir(e))
                 return false;
         Dir *moved = e->dir;
+        if (moved->flags & DIR_REMOVING)
+                return false; // given up already: what comes is new
         const Entry *there = dir_find(d, name.data, name.len);
         if (there && entry_is_dir(there)) { // exchanged, or over an empty one: compared by name
                 dir_mark_dirty(w, from);

@@ -8,6 +8,7 @@
 int dir_fd(
         Watcher *w, Dir *d, int *ret_fd) _must_use_; // borrowed; -ESTALE: the path leads elsewhere
 void dir_fd_forget(Watcher *w);
+void dir_identify(Watcher *w, Dir *d, FileId id); // another object stands where d is
 // openat2 with `resolve`, or the same step by step where it is forbidden. A descriptor, or an error.
 int open_beneath(int fd, const char *path, int flags, uint64_t resolve) _must_use_;
 // Is `d` still where the tree says it is?
@@ -89,9 +90,9 @@ Reader *reader_open(Watcher *w, Dir *d, int *ret_error); // arms the watch first
 // One name: 1 and its name, 0 at the end. is_dir: 1, 0, or -1 when only stat knows.
 int reader_next(Reader *r, const char **ret_name, int *ret_is_dir);
 int reader_fd(const Reader *r);
-Dir *reader_dir(Watcher *w, const Reader *r); // NULL: it went meanwhile
+Dir *reader_dir(Watcher *w, const Reader *r); // NULL: it went, or another one is there
 Reader *reader_close(Reader *r);
-void dir_trouble(Watcher *w, Dir *d, int error); // it cannot be read
+void dir_trouble(Watcher *w, Dir *d, int error); // it could not be read: later then
 void file_new(
         Watcher *w, Dir *d, int fd, Slice name, const FileStat *s); // by `initial`, or as found
 void scan_queue(Watcher *w, Dir *d);

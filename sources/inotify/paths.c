@@ -145,6 +145,16 @@ int dir_fd(Watcher *w, Dir *d, int *ret_fd)
         return 0;
 }
 
+void dir_identify(Watcher *w, Dir *d, FileId id)
+{
+        tree_dir_set_identity(&w->tree, d, id);
+        for (unsigned i = 0; i < FD_CACHE; i++)
+                if (w->fds[i].id == d->id) { // the object it was
+                        close(w->fds[i].fd);
+                        w->fds[i].id = 0;
+                }
+}
+
 void dir_fd_forget(Watcher *w)
 {
         for (unsigned i = 0; i < FD_CACHE; i++)

@@ -283,7 +283,7 @@ static void root_arm(Watcher *w, Root *r, const FileStat *s, Filesystem fs)
                 r->taking_stock = w->taking_stock ? !coverage_was(w, r->dir, SLICE_LIT("."), true)
                                                   : is_mount_point(r, s->dev);
         } else if (!file_id_equal(r->dir->identity, s->id)) {
-                tree_dir_set_identity(&w->tree, r->dir, s->id);
+                dir_identify(w, r->dir, s->id);
         }
         bool was_away = r->state == ROOT_AWAY;
         r->state = ROOT_ARMED;

@@ -19,6 +19,8 @@
 #include <stdlib.h>
 #include <sys/stat.h>
 
+enum { UNREACHED_USEC = 10000 };
+
 typedef enum Phase { PHASE_WALK, PHASE_ORPHANS, PHASE_NEW, PHASE_GONE } Phase;
 
 struct Gone {
@@ -152,7 +154,7 @@ static bool can_visit(const Dir *d)
 static void visit_parent_first(Watcher *w, Dir *d, int error)
 {
         Round *r = w->round;
-        if (error == -EACCES || error == -EPERM || error == -ENOSPC) {
+        if (error != -ESTALE) {
                 dir_trouble(w, d, error);
                 return;
         }
@@ -161,7 +163,10 @@ static void visit_parent_first(Watcher *w, Dir *d, int error)
                 return;
         }
         if (d->flags & DIR_RETRIED) {
+                // What moved above it is told by an event that we have not read: never forget it.
                 d->flags &= ~(uint32_t)DIR_RETRIED;
+                dir_mark_dirty(w, d);
+                w->round_not_before = w->now + UNREACHED_USEC;
                 return;
         }
         d->flags |= DIR_RETRIED;

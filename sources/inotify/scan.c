@@ -12,6 +12,7 @@
 
 struct Reader {
         uint64_t dir;
+        FileId identity;
         int fd;
         DIR *stream;      // NULL for a root of single files:
         const Root *root; // its names are looked at one by one
@@ -21,10 +22,12 @@ struct Reader {
 
 void dir_trouble(Watcher *w, Dir *d, int error)
 {
-        if (error != -EACCES && error != -EPERM) {
-                dir_mark_dirty(w, d->parent ? d->parent : d);
-                if (!d->parent)
+        if (error == -ESTALE) {
+                if (d->parent)
+                        dir_mark_dirty(w, d->parent);
+                else
                         roots_refresh_soon(w);
+                dir_mark_dirty(w, d);
                 return;
         }
         if (!(d->flags & DIR_UNREADABLE)) {
@@ -34,6 +37,7 @@ void dir_trouble(Watcher *w, Dir *d, int error)
         }
         buf_reset(&w->path);
         dir_path(d, &w->path);
+        w->unreadable_error = error;
         (void)snprintf(w->unreadable_path, sizeof w->unreadable_path, "%s", buf_text(&w->path));
 }
 
@@ -67,6 +71,7 @@ Reader *reader_open(Watcher *w, Dir *d, int *ret_error)
         if (!r)
                 return NULL;
         r->dir = d->id;
+        r->identity = d->identity;
         r->fd = -1;
         *ret_error = open_stream(w, d, r);
         if (*ret_error < 0)
@@ -108,7 +113,8 @@ int reader_fd(const Reader *r)
 Dir *reader_dir(Watcher *w, const Reader *r)
 {
         Dir *d = tree_dir(&w->tree, r->dir);
-        return d && !(d->flags & (DIR_REMOVING | DIR_DETACHED)) && d->root->state == ROOT_ARMED
+        return d && !(d->flags & (DIR_REMOVING | DIR_DETACHED)) && d->root->state == ROOT_ARMED &&
+                               file_id_equal(d->identity, r->identity)
                        ? d
                        : NULL;
 }

@@ -3,6 +3,7 @@
 // sentence names the cause and the line that mends it.
 #include "parts.h"
 
+#include <errno.h>
 #include <pwd.h>
 #include <stdarg.h>
 #include <sys/inotify.h>
@@ -115,11 +116,15 @@ static void add_limits(Watcher *w, char *text, size_t size)
         if (w->n_unreadable > 0) {
                 struct passwd user = {0}, *found = NULL;
                 char space[1024];
+                char how[512];
                 (void)getpwuid_r(geteuid(), &user, space, sizeof space, &found);
-                add(w, text, size,
-                        "%llu directories cannot be read, as %s: setfacl -R -m u:%s:rX '%s'",
-                        (unsigned long long)w->n_unreadable, w->unreadable_path,
-                        found ? found->pw_name : "belfry", w->unreadable_path);
+                if (w->unreadable_error == -EACCES || w->unreadable_error == -EPERM)
+                        (void)snprintf(how, sizeof how, "setfacl -R -m u:%s:rX '%s'",
+                                found ? found->pw_name : "belfry", w->unreadable_path);
+                else
+                        (void)snprintf(how, sizeof how, "%s", strerror(-w->unreadable_error));
+                add(w, text, size, "%llu directories cannot be read, as %s: %s",
+                        (unsigned long long)w->n_unreadable, w->unreadable_path, how);
         }
         if (w->n_unwatched > 0 && w->watch_limit) {
                 uint64_t want = 8192;

@@ -95,6 +95,7 @@ struct Watcher {
         uint64_t refresh_due, poll_due, stats_due;
         uint64_t n_unwatched, n_unreadable;
         char unreadable_path[256], trouble[1024];
+        int unreadable_error;
         bool watch_limit, any_remote, napping;
         bool trouble_news; // what keeps us from seeing all is other than told
 

@@ -245,6 +245,27 @@ class SourceHub:
         self.wait(lambda: any(mine(e) and e.type == "file.deleted" for e in self.events), 60)
         self.events = [e for e in self.events if not mine(e)]
 
+    def watches(self):
+        """Inode numbers of the watches that the kernel holds for the process."""
+        found, fds = set(), f"/proc/{self.process.pid}/fd"
+        for fd in os.listdir(fds):
+            if os.readlink(f"{fds}/{fd}") == "anon_inode:inotify":
+                info = Path(f"/proc/{self.process.pid}/fdinfo/{fd}").read_text()
+                found |= {int(ino, 16) for ino in re.findall(r"^inotify wd:\S+ ino:(\S+)", info, re.M)}
+        return found
+
+    def blind(self, top):
+        """Directories from top downwards that have no watch."""
+        watched = self.watches()
+        return [d for d, _, _ in os.walk(top) if os.stat(d).st_ino not in watched]
+
+    def wait_blind(self, top):
+        """Until each directory has its watch."""
+        end = time.monotonic() + 20
+        while blind := self.blind(top):
+            assert time.monotonic() < end, f"no watch: {blind}, stats {self.stats}, degraded {self.degraded!r}"
+            self.pump()
+
     def told(self):
         return sorted((e.type, os.path.basename(e.path)) for e in self.events)
 

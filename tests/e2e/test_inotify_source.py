@@ -892,6 +892,24 @@ def test_unreadable_directory(root):
         h.wait(lambda: any(e.path.endswith("/g") for e in h.events), 10)
 
 
+def test_ancestor_moves_while_its_tree_is_read(root, tmp_path, monkeypatch):
+    """The path of a directory that is about to be read leads nowhere for a moment: not forgotten."""
+    monkeypatch.setenv("ASAN_OPTIONS", "detect_leaks=0")  # which strace would disturb
+    (tmp_path / "out/middle/leaf").mkdir(parents=True)
+    h = source(root)
+    h.wrapper = ["strace", "-D", "-f", "--seccomp-bpf", "-o", "/dev/null",
+                 "-e", "inject=getdents64:delay_exit=300000"]
+    with h:
+        os.rename(tmp_path / "out", root / "new")
+        h.wait(lambda: os.stat(root / "new").st_ino in h.watches())  # and is being read now
+        os.rename(root / "new", root / "newer")
+        h.wait_blind(root)
+        write(root / "newer/middle/leaf/file")
+        h.wait(lambda: ("file.created", "newer/middle/leaf/file") in names(h))
+        assert names(h)[:-1] == [("dir.created", "new"), ("dir.created", "new/middle"),
+                                 ("dir.created", "newer/middle/leaf"), ("dir.moved", "newer")]
+
+
 # --- kill it
 
 class Storm(threading.Thread):
@@ -1003,6 +1021,8 @@ def test_storm_without_kills(root, seed):
             s.end = True
         for s in storms:
             s.join()
+        h.quiet(root)
+        h.wait_blind(root)
         for d in [str(root)] + [os.path.join(a, x) for a, d, f in os.walk(root) for x in d]:
             h.quiet(d)
         check(before, h, root)
