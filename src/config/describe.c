@@ -32,6 +32,14 @@ static void append(json_t **list, json_t *value)
         *list = NULL;
 }
 
+static json_t *describe_words(const char *const *words)
+{
+        json_t *list = json_array();
+        for (; *words; words++)
+                append(&list, json_string(*words));
+        return list;
+}
+
 static json_t *describe_rows(const Option *rows, size_t n);
 
 static json_t *describe_row(const Option *row)
@@ -47,12 +55,8 @@ static json_t *describe_row(const Option *row)
         put_text(&o, "min", row->min);
         put_text(&o, "max", row->max);
         put_text(&o, "default", row->def);
-        if (row->values) {
-                json_t *values = json_array();
-                for (const char *const *v = row->values; *v; v++)
-                        append(&values, json_string(*v));
-                put(&o, "values", values);
-        }
+        if (row->values)
+                put(&o, "values", describe_words(row->values));
         if (option_has_rows(row->type))
                 put(&o, "rows", describe_rows(row->rows, row->n_rows));
         put_text(&o, "since", row->since);
@@ -107,6 +111,8 @@ json_t *module_describe(const ModuleDescription *d)
         put_text(&o, "build", d->build);
         put_text(&o, "summary", d->summary);
         put(&o, "network", json_boolean(d->network));
+        if (d->reads)
+                put(&o, "reads", describe_words(d->reads));
         put(&o, "options", describe_rows(d->options, d->n_options));
         for (size_t i = 0; i < d->n_types; i++)
                 append(&types, describe_type(&d->types[i]));

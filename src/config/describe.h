@@ -26,6 +26,7 @@ typedef struct ModuleDescription {
         size_t n_commands;
         bool checks; // PROGRAM --check judges values that the table cannot
         bool network; // it may connect out: its cage holds what names and certificates need
+        const char *const *reads; // NULL, or paths that it reads whatever its options, up to a NULL
 } ModuleDescription;
 
 json_t *module_describe(const ModuleDescription *d); // new reference

@@ -58,7 +58,7 @@ static int parse_flags(const json_t *list, unsigned *ret)
         return 0;
 }
 
-static int parse_values(Owned *o, const json_t *list, const char *const **ret)
+static int parse_words(Owned *o, const json_t *list, const char *const **ret)
 {
         size_t n = json_array_size(list);
         if (!json_is_array(list) || n > VALUES_MAX)
@@ -95,7 +95,7 @@ static int parse_row(Owned *o, const json_t *j, unsigned depth, Option *row, Rea
         if (r == 0)
                 r = parse_flags(json_object_get(j, "flags"), &row->flags);
         if (r == 0 && json_object_get(j, "values"))
-                r = parse_values(o, json_object_get(j, "values"), &row->values);
+                r = parse_words(o, json_object_get(j, "values"), &row->values);
         if (r == -EINVAL)
                 return reason_set(reason, r, "its option %.64s is not described well",
                         row->name ? row->name : "?");
@@ -225,6 +225,17 @@ const SourceCommand *module_command_find(const ModuleDescription *d, const char 
         return NULL;
 }
 
+// Absent in descriptions of modules that read nothing beside what their options name.
+static int parse_reads(Owned *o, Reason *reason)
+{
+        const json_t *list = json_object_get(o->json, "reads");
+        int r = list ? parse_words(o, list, &o->description.reads) : 0;
+        for (const char *const *p = o->description.reads; r == 0 && p && *p; p++)
+                if (**p != '/')
+                        r = -EINVAL;
+        return r == -EINVAL ? reason_set(reason, r, "what it reads is not described well") : r;
+}
+
 static int parse_head(Owned *o, Reason *reason)
 {
         int r = 0;
@@ -259,6 +270,8 @@ int module_description_parse(const json_t *j, ModuleDescription **ret, Reason *r
                         &o->description.n_options, reason);
         if (r == 0)
                 r = option_check_rows(o->description.options, o->description.n_options, 0, reason);
+        if (r == 0)
+                r = parse_reads(o, reason);
         if (r == 0)
                 r = parse_types(o, json_object_get(o->json, "types"), reason);
         if (r == 0)

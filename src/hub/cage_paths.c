@@ -250,6 +250,8 @@ int cage_paths_from_options(CagePaths *p, const ModuleDescription *module, const
                 r = paths_add(p, 'r', common_paths[i], reason);
         for (size_t i = 0; module->network && r >= 0 && i < N_ELEMENTS(network_paths); i++)
                 r = paths_add(p, 'r', network_paths[i], reason);
+        for (const char *const *path = module->reads; r >= 0 && path && *path; path++)
+                r = paths_add(p, 'r', *path, reason);
         return r < 0 ? r : walk_rows(&w, module->options, module->n_options, options);
 }
 

@@ -412,6 +412,7 @@ int source_main(const SourceModule *m, int argc, char **argv)
                         .build = BELFRY_BUILD,
                         .summary = m->summary,
                         .network = m->needs_network,
+                        .reads = m->reads,
                         .options = m->options,
                         .n_options = m->n_options,
                         .types = m->types,

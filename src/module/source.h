@@ -33,6 +33,7 @@ typedef struct SourceModule {
         size_t n_types;
         bool own_types; // beside them any type that event_type_is_own() (an application names it)
         bool needs_network; // its cage lets it create INET sockets
+        const char *const *reads; // NULL, or paths beside those of its options, up to a NULL: shown by its cage
         const SourceCommand *commands; // may be NULL
         size_t n_commands;
 

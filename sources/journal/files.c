@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: MIT
+// Which files of the journal are read and which are not. The truth about "read" is the set of files
+// this process holds open, compared by device and inode with what lies in the directories: whatever
+// made libsystemd leave a file out (rights, damage, a format it does not know, too many open files),
+// it shows. The header is looked at only to name the cause; its layout is the public one of
+// https://systemd.io/JOURNAL_FILE_FORMAT.
+// The directories are those of sd_journal_open(3): /var/log/journal and /run/log/journal with their
+// subdirectories MACHINE-ID[.NAMESPACE], or the one configured and its subdirectories.
+#include "files.h"
+
+#include "base/wire.h"
+
+#include <ctype.h>
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <time.h>
+
+enum { SETTLED_SEC = 3, FD_FIRST = 3, FILES_MAX = 65536, MACHINE_ID_LEN = 32 };
+
+typedef struct FileId {
+        dev_t dev;
+        ino_t ino;
+} FileId;
+
+typedef struct Survey {
+        FileId *open; // sorted
+        size_t n_open;
+        FilesReport *report;
+} Survey;
+
+static int id_compare(const void *a, const void *b)
+{
+        const FileId *x = a, *y = b;
+        if (x->dev != y->dev)
+                return x->dev < y->dev ? -1 : 1;
+        return (x->ino > y->ino) - (x->ino < y->ino);
+}
+
+static int survey_open_files(Survey *s)
+{
+        struct rlimit limit;
+        if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+                return -errno;
+        int max = limit.rlim_cur < FILES_MAX ? (int)limit.rlim_cur : FILES_MAX;
+        s->open = calloc((size_t)max, sizeof(*s->open));
+        if (!s->open)
+                return -ENOMEM;
+        for (int fd = FD_FIRST; fd < max; fd++) {
+                struct stat st;
+                if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
+                        s->open[s->n_open++] = (FileId){st.st_dev, st.st_ino};
+        }
+        qsort(s->open, s->n_open, sizeof(*s->open), id_compare);
+        return 0;
+}
+
+static void survey_note(Survey *s, const char *path, const char *name, const char *what)
+{
+        if (!s->report->first[0])
+                (void)snprintf(s->report->first, sizeof(s->report->first), "%s%s%s %s", path,
+                        name[0] ? "/" : "", name, what);
+}
+
+const char *files_header_fault(const uint8_t *head, size_t n, uint64_t size)
+{
+        // XZ, LZ4, keyed hash, ZSTD, compact: what systemd 254 and older may have written.
+        enum { INCOMPATIBLE_KNOWN = 0x1f };
+        if (n < FILES_HEADER_SIZE)
+                return "is empty or cut short";
+        WireReader r = wire_reader(slice_mem(head, n));
+        if (!slice_eq(wire_raw(&r, 8), SLICE_LIT("LPKSHHRH")))
+                return "is damaged: it does not begin as a journal file does";
+        (void)wire_u32(&r); // compatible flags
+        uint32_t incompatible = wire_u32(&r);
+        (void)wire_raw(&r, 8 + 4 * 16); // state, and four ids
+        uint64_t header_size = wire_u64(&r), arena_size = wire_u64(&r);
+        if (incompatible & ~(uint32_t)INCOMPATIBLE_KNOWN)
+                return "has a format that this libsystemd does not know";
+        if (header_size < FILES_HEADER_SIZE || header_size > size)
+                return "is damaged: its header says so";
+        if (arena_size > size - header_size)
+                return "is cut short";
+        return NULL;
+}
+
+static void survey_file(Survey *s, int dir_fd, const char *path, const char *name)
+{
+        struct stat st;
+        uint8_t head[FILES_HEADER_SIZE];
+        if (fstatat(dir_fd, name, &st, 0) < 0 || !S_ISREG(st.st_mode))
+                return;
+        s->report->files++;
+        FileId id = {st.st_dev, st.st_ino};
+        if (bsearch(&id, s->open, s->n_open, sizeof(id), id_compare))
+                return;
+        _cleanup_(closep) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+        if (fd < 0) {
+                if (errno == ENOENT) { // rotated away or vacuumed meanwhile
+                        s->report->files--;
+                        return;
+                }
+                s->report->skipped++;
+                s->report->denied += errno == EACCES || errno == EPERM;
+                survey_note(s, path, name, strerror(errno));
+                return;
+        }
+        ssize_t n = pread(fd, head, sizeof(head), 0);
+        const char *fault =
+                n < 0 ? strerror(errno) : files_header_fault(head, (size_t)n, (uint64_t)st.st_size);
+        if (st.st_ctim.tv_sec + SETTLED_SEC > time(NULL)) {
+                s->report->unsettled = true; // it is being made, or its opening is still to come
+                return;
+        }
+        s->report->skipped++;
+        survey_note(s, path, name, fault ? fault : "is damaged inside or could not be opened");
+}
+
+static bool ends_in(const char *name, const char *suffix)
+{
+        size_t n = strlen(name), m = strlen(suffix);
+        return n > m && strcmp(name + n - m, suffix) == 0;
+}
+
+static bool is_journal_name(const char *name)
+{
+        return ends_in(name, ".journal") || ends_in(name, ".journal~");
+}
+
+// "MACHINE-ID" or "MACHINE-ID.NAMESPACE".
+static bool is_journal_directory(const char *name)
+{
+        size_t n = 0;
+        while (isxdigit((unsigned char)name[n]))
+                n++;
+        return n == MACHINE_ID_LEN && (!name[n] || (name[n] == '.' && name[n + 1]));
+}
+
+static void survey_directory(Survey *s, const char *path)
+{
+        DIR *d = opendir(path);
+        if (!d) {
+                if (errno != ENOENT && errno != ENOTDIR) {
+                        s->report->directories++;
+                        s->report->denied += errno == EACCES || errno == EPERM;
+                        survey_note(s, path, "", strerror(errno));
+                }
+                return;
+        }
+        s->report->directories++;
+        for (struct dirent *e; (e = readdir(d)) != NULL;)
+                if (is_journal_name(e->d_name))
+                        survey_file(s, dirfd(d), path, e->d_name);
+        (void)closedir(d);
+}
+
+// Does this subdirectory of a root belong to what the options ask for?
+static bool is_ours(const JournalOptions *o, const char *machine, bool runtime, const char *name)
+{
+        const char *ns = o->log_namespace ? o->log_namespace : "";
+        if (!is_journal_directory(name))
+                return false;
+        if (o->directory)
+                return true;
+        if (!runtime && strncmp(name, machine, MACHINE_ID_LEN) != 0)
+                return false;
+        const char *its = name[MACHINE_ID_LEN] == '.' ? name + MACHINE_ID_LEN + 1 : "";
+        if (strcmp(ns, "*") == 0)
+                return true;
+        return strcmp(its, ns[0] == '+' ? ns + 1 : ns) == 0 || (ns[0] == '+' && !its[0]);
+}
+
+static void survey_root(Survey *s, const JournalOptions *o, const char *machine, const char *root)
+{
+        char path[4096 + 256];
+        bool runtime = strncmp(root, "/run/", 5) == 0;
+        survey_directory(s, root);
+        DIR *d = opendir(root);
+        if (!d)
+                return;
+        for (struct dirent *e; (e = readdir(d)) != NULL;) {
+                int n = snprintf(path, sizeof(path), "%s/%s", root, e->d_name);
+                if (n > 0 && (size_t)n < sizeof(path) && is_ours(o, machine, runtime, e->d_name))
+                        survey_directory(s, path);
+        }
+        (void)closedir(d);
+}
+
+static void read_machine_id(char ret[static MACHINE_ID_LEN + 1])
+{
+        ret[0] = '\0';
+        FILE *f = fopen("/etc/machine-id", "re");
+        if (f && !fgets(ret, MACHINE_ID_LEN + 1, f))
+                ret[0] = '\0';
+        if (f)
+                (void)fclose(f);
+}
+
+int files_survey(const JournalOptions *o, FilesReport *ret)
+{
+        char machine[MACHINE_ID_LEN + 1];
+        Survey s = {.report = ret};
+        *ret = (FilesReport){0};
+        int r = survey_open_files(&s);
+        if (r >= 0) {
+                read_machine_id(machine);
+                if (o->directory) {
+                        survey_root(&s, o, machine, o->directory);
+                } else {
+                        survey_root(&s, o, machine, "/var/log/journal");
+                        survey_root(&s, o, machine, "/run/log/journal");
+                }
+        }
+        free(s.open);
+        return r;
+}
