@@ -148,11 +148,11 @@ def generated_selections(n):
 
 def test_generated_selections(mixed):
     some = 0
-    for options, arguments in generated_selections(300 if os.environ.get("BELFRY_LONG") else 40):
+    for options, arguments in generated_selections(300 if os.environ.get("BELFRY_LONG") else 24):
         theirs = [t["__CURSOR"] for t in journalctl_json(mixed, *arguments)]
         assert [e.data["cursor"] for e in taken(mixed, **options)] == theirs, (options, arguments)
         some += 0 < len(theirs) < 1200
-    assert some > 20
+    assert some > 12
 
 
 # ---- what is told
