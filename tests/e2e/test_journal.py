@@ -148,11 +148,11 @@ def generated_selections(n):
 
 def test_generated_selections(mixed):
     some = 0
-    for options, arguments in generated_selections(300 if os.environ.get("BELFRY_LONG") else 24):
+    for options, arguments in generated_selections(300 if os.environ.get("BELFRY_LONG") else 12):
         theirs = [t["__CURSOR"] for t in journalctl_json(mixed, *arguments)]
         assert [e.data["cursor"] for e in taken(mixed, **options)] == theirs, (options, arguments)
         some += 0 < len(theirs) < 1200
-    assert some > 12
+    assert some > 5
 
 
 # ---- what is told
@@ -193,7 +193,8 @@ def test_long_values_are_cut(tmp_path):
 def test_own_entries_are_left_out(tmp_path):
     entries = [{"MESSAGE": "1", "_COMM": "belfryd"}, {"MESSAGE": "2", "_COMM": "belfry-source-j"}, {"MESSAGE": "3", "_COMM": "sshd"}]
     assert [e.data["message"] for e in forged(tmp_path, *entries)] == ["3"]
-    assert len(taken(tmp_path / "j", exclude_self=False)) == 3
+    everything = taken(tmp_path / "j", exclude_self=False)
+    assert len(everything) == 3
 
 
 def test_since(tmp_path):
