@@ -264,7 +264,7 @@ static int tell(Change *c, const char *type, Slice subject, Slice key)
         return offer(c, EFFECT_ORDINAL, type, subject, key, buf_slice(&c->data));
 }
 
-static bool read_values(PgTuple t, const Relation *r, PgValue *out)
+bool change_values(PgTuple t, const Relation *r, PgValue *out)
 {
         if (!t.packed.data)
                 return true;
@@ -306,16 +306,18 @@ static int work_row(Change *c, ChangeOp op, const char *type, Reason *reason)
         k = change_ask(c, r);
         if (k != 0)
                 return k < 0 ? k : 0;
-        if (!read_values(c->message.row.old_row, r, c->old_values) ||
-                !read_values(c->message.row.new_row, r, c->new_values))
+        if (!change_values(c->message.row.old_row, r, c->old_values) ||
+                !change_values(c->message.row.new_row, r, c->new_values))
                 return reason_set(reason, -EBADMSG,
                         "the server sent a row of %.*s that has not the %u columns it described",
                         SLICE_ARG(r->subject), r->n_columns);
+        if (c->watch)
+                change_watch_row(c, r, op);
         k = change_write_row(c, r, op);
         if (k < 0)
                 return k;
         if (!c->options.group)
-                change_write_key(c, r);
+                (void)change_write_key(c, r, false);
         return c->key.error < 0 ? c->key.error : tell(c, type, r->subject, buf_slice(&c->key));
 }
 
@@ -332,6 +334,8 @@ static int work_truncate(Change *c, Reason *reason)
                 if (k < 0)
                         return k;
                 if (tx_count(c, CHANGE_TRUNCATE)) {
+                        if (c->watch)
+                                change_watch_row(c, r, OP_TRUNCATE);
                         k = change_write_truncate(c, r);
                         if (k >= 0)
                                 k = tell(c, "table.truncated", r->subject, r->subject);

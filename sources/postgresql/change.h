@@ -90,6 +90,18 @@ typedef struct ChangeStats {
 } ChangeStats;
 const ChangeStats *change_stats(const Change *c);
 
+// The stream says there what it tells; NULL: nowhere. Not owned.
+typedef struct Watch Watch;
+void change_watch(Change *c, Watch *w);
+
+// Rows that are read beside the stream (change_read.c), by a Change of its own without a group, which
+// is fed nothing else. First the table as a message R would describe it; then, until it returns 0,
+// change_read_ask() and the answer to change_question(); then each row as a message I. The event
+// lives until the next call. ordinal: the how-manieth row.
+int change_read_table(Change *c, Slice message, uint64_t lsn, Reason *reason) _must_use_;
+int change_read_ask(Change *c) _must_use_; // 1, 0, -ENOMEM
+int change_read_row(Change *c, Slice message, uint64_t ordinal, SourceEvent *ret, Reason *reason) _must_use_;
+
 // fields.c
 extern const EventType postgresql_types[];
 extern const size_t n_postgresql_types;

@@ -7,6 +7,7 @@
 #include "change.h"
 #include "pgoutput.h"
 #include "relation.h"
+#include "watch.h"
 
 // What becomes true once the waiting item is in the batch.
 typedef enum ChangeEffect {
@@ -61,6 +62,7 @@ struct Change {
         uint32_t asked[64];
         unsigned n_asked;
 
+        Watch *watch; // not owned; may be NULL
         ChangeStats stats;
 };
 
@@ -70,6 +72,7 @@ typedef enum ChangeOp {
         OP_DELETE,
         OP_TRUNCATE,
         OP_MESSAGE,
+        OP_READ,
         _OP_MAX,
 } ChangeOp;
 
@@ -82,10 +85,16 @@ int change_write_schema(Change *c, const Relation *before, const Relation *after
 void change_write_tx(Change *c); // tx_json, once a transaction
 void change_part_begin(Change *c);
 void change_part_end(Change *c, bool last);
-void change_write_key(Change *c, const Relation *r); // the event's key
+// The event's key in `key`; old: of the row as it was. False: a part of it was not sent.
+bool change_write_key(Change *c, const Relation *r, bool old);
 
 // change_ask.c: 1: a row of r cannot be told before `question` is answered; 0: it can; -ENOMEM.
 int change_ask(Change *c, Relation *r) _must_use_;
 
-// change.c: works on until something waits or the message is done.
+// change_read.c: a row is about to be told, its values are there.
+void change_watch_row(Change *c, const Relation *r, ChangeOp op);
+
+// change.c: the values of a row; false: it has another number of columns.
+bool change_values(PgTuple t, const Relation *r, PgValue *out) _must_use_;
+// Works on until something waits or the message is done.
 int change_go(Change *c, Reason *reason) _must_use_;

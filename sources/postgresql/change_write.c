@@ -22,6 +22,7 @@ static const char *const op_heads[_OP_MAX] = {
         [OP_DELETE] = "{\"op\":\"delete\",",
         [OP_TRUNCATE] = "{\"op\":\"truncate\",",
         [OP_MESSAGE] = "{\"op\":\"message\",",
+        [OP_READ] = "{\"op\":\"read\",",
 };
 
 void change_write_tx(Change *c)
@@ -338,10 +339,11 @@ void change_part_end(Change *c, bool last)
         buf_add_str(b, last ? ",\"last\":true}}" : ",\"last\":false}}");
 }
 
-void change_write_key(Change *c, const Relation *r)
+bool change_write_key(Change *c, const Relation *r, bool old)
 {
         Buf *b = &c->key;
-        bool has_new = c->message.row.new_row.packed.data, has_old = c->message.row.old_kind;
+        bool has_new = c->message.row.new_row.packed.data && !old;
+        bool has_old = c->message.row.old_kind, whole = true;
         char before = ':';
         uint8_t digest[SHA256_SIZE];
 
@@ -349,8 +351,10 @@ void change_write_key(Change *c, const Relation *r)
         buf_add_slice(b, r->subject);
         for (unsigned i = 0; i < r->n_columns && r->n_key; i++) {
                 const PgValue *v = r->columns[i].key ? key_value(c, i, has_new, has_old) : NULL;
-                if (!v || v->kind != 't')
+                if (!v || v->kind != 't') {
+                        whole = whole && !r->columns[i].key;
                         continue;
+                }
                 buf_add_char(b, before);
                 before = ',';
                 if (r->n_key == 1) {
@@ -364,14 +368,15 @@ void change_write_key(Change *c, const Relation *r)
                 }
         }
         if (b->len <= LIMIT_KEY || b->error < 0)
-                return;
+                return whole && b->error == 0;
         // Too long for a key: what it hashes to is as good for telling keys apart.
         if (digest_sha256(buf_slice(b), digest) < 0) {
                 b->error = -ENOMEM;
-                return;
+                return false;
         }
         b->len = 0;
         char *hex = (char *)buf_grow(b, 2 * SHA256_SIZE);
         if (hex)
                 digest_hex(digest, sizeof digest, hex);
+        return whole && hex;
 }

@@ -45,6 +45,12 @@ static const EventField delete_fields[] = {TABLE("delete"), KEY,
 static const EventField truncate_fields[] = {TABLE("truncate"),
         {"cascade", FIELD_BOOL, "true with TRUNCATE ... CASCADE."},
         {"restart_identity", FIELD_BOOL, "true with TRUNCATE ... RESTART IDENTITY."}, TX};
+static const EventField read_fields[] = {TABLE("read"), KEY,
+        {"new", FIELD_OBJECT, "The row, by column."},
+        {"tx.lsn", FIELD_STRING,
+                "Where the database's log stood when the row was read: all that was committed "
+                "before it is in the row."},
+        {"tx.ordinal", FIELD_NUMBER, "The how-manieth row of this reading of the table it is."}};
 static const EventField message_fields[] = {{"op", FIELD_STRING, "\"message\""},
         {"prefix", FIELD_STRING, "The first argument after the flag of pg_logical_emit_message()."},
         {"transactional", FIELD_BOOL, "Whether it belongs to a transaction."},
@@ -108,6 +114,12 @@ const EventType postgresql_types[] = {
                 FIELDS(truncate_fields),
                 .sample = SAMPLE_TABLE("truncate") "\"cascade\":true," SAMPLE_TX("1") "}}",
                 .prose = "A table was emptied by TRUNCATE."},
+        {.name = "row.read",
+                FIELDS(read_fields),
+                .sample = SAMPLE_TABLE("read") "\"key\":{\"id\":42},\"new\":" SAMPLE_ROW(
+                        "new") ",\"tx\":{\"lsn\":\"0/16B3748\",\"ordinal\":17}}",
+                .prose = "A row that was there already was read (backfill). Never as it was before "
+                         "a change that was told."},
         {.name = "message",
                 FIELDS(message_fields),
                 .sample = "{\"op\":\"message\",\"prefix\":\"invoice.sent\",\"transactional\":true,"
