@@ -4,7 +4,7 @@
 // without being seen going is no deletion: its snapshot is kept, one gap is told, and when it is
 // back the comparison tells what changed.
 #include "parts.h"
-#include "expand.h"
+#include "base/expand.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -5,7 +5,7 @@
 #pragma once
 
 #include "base/buf.h"
-#include "identity.h"
+#include "base/identity.h"
 #include "memory.h"
 
 #include <uthash.h>

@@ -110,19 +110,35 @@ bool regex_uses_jit(const Regex *r)
         return r->jit;
 }
 
+// The table of names: *ret_size bytes an entry, each two bytes of number, the name, a NUL.
+static uint32_t name_table(const Regex *r, PCRE2_SPTR *ret, uint32_t *ret_size)
+{
+        uint32_t n = 0;
+        if (pcre2_pattern_info(r->code, PCRE2_INFO_NAMECOUNT, &n) != 0 || n == 0 ||
+                pcre2_pattern_info(r->code, PCRE2_INFO_NAMEENTRYSIZE, ret_size) != 0 ||
+                pcre2_pattern_info(r->code, PCRE2_INFO_NAMETABLE, ret) != 0)
+                return 0;
+        return n;
+}
+
 int regex_group(const Regex *r, Slice name)
 {
-        uint32_t n = 0, size = 0;
         PCRE2_SPTR table;
-        if (pcre2_pattern_info(r->code, PCRE2_INFO_NAMECOUNT, &n) != 0 || n == 0 ||
-                pcre2_pattern_info(r->code, PCRE2_INFO_NAMEENTRYSIZE, &size) != 0 ||
-                pcre2_pattern_info(r->code, PCRE2_INFO_NAMETABLE, &table) != 0)
-                return -1;
-        // Each entry: two bytes of number, the name, a NUL.
-        for (uint32_t i = 0; i < n; i++, table += size)
+        uint32_t size;
+        for (uint32_t n = name_table(r, &table, &size); n > 0; n--, table += size)
                 if (slice_eq_str(name, (const char *)table + 2))
                         return table[0] << 8 | table[1];
         return -1;
+}
+
+Slice regex_group_name(const Regex *r, unsigned group)
+{
+        PCRE2_SPTR table;
+        uint32_t size;
+        for (uint32_t n = name_table(r, &table, &size); n > 0; n--, table += size)
+                if ((unsigned)(table[0] << 8 | table[1]) == group)
+                        return slice_of((const char *)table + 2);
+        return SLICE_LIT("");
 }
 
 int regex_matcher_new(RegexMatcher **ret)

@@ -18,6 +18,7 @@ int regex_new(Regex **ret, Slice pattern, Slice flags, size_t *ret_offset,
 Regex *regex_free(Regex *r);
 unsigned regex_n_groups(const Regex *r);
 int regex_group(const Regex *r, Slice name); // its number, -1 if none is called so
+Slice regex_group_name(const Regex *r, unsigned group); // empty: it has none; lives as long as r
 bool regex_uses_jit(const Regex *r);
 
 // What a match needs; shared by all regular expressions of a rule set.

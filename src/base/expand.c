@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Walks a configured path component by component. Bounded: EXPAND_MAX names for one path.
-#include "expand.h"
+#include "base/expand.h"
 
 #include <dirent.h>
 #include <fnmatch.h>

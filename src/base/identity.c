@@ -2,7 +2,7 @@
 // Identity of files by file handle. name_to_handle_at needs no privilege, only its counterpart
 // does; ext4, XFS and tmpfs handles (inode and generation) fit into the sixteen bytes as they are.
 // st_dev never enters: it may change at a reboot.
-#include "identity.h"
+#include "base/identity.h"
 
 #include <errno.h>
 #include <fcntl.h>
