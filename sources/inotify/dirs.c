@@ -169,10 +169,31 @@ static void dir_gone(Watcher *w, Dir *d)
                 dir_remove_later(w, d);
 }
 
+// The tree has `high` above `low`, and on disk it now stands at or below `low`: what moved in between
+// is not known yet. All of them are compared, the highest first.
+static void dir_untangle(Watcher *w, Dir *low, Dir *high)
+{
+        for (Dir *d = low; d; d = d->parent) {
+                dir_mark_dirty(w, d);
+                if (d == high->parent)
+                        return;
+        }
+}
+
 // Another directory stands under a name we know. No path went and none came, so this is no move,
 // wherever either was before: the node stays, and what it holds is compared name by name.
 static void dir_replaced(Watcher *w, Dir *d, const FileStat *s)
 {
+        // One object, one node: two would share its children, and the one that stays may lack some.
+        Dir *other = tree_dir_by_identity(&w->tree, s->id);
+        if (other && other != d && other->parent && !(other->flags & DIR_REMOVING) &&
+                !dir_in_place(w, other)) {
+                if (dir_is_below(d, other)) {
+                        dir_untangle(w, d, other);
+                        return;
+                }
+                dir_gone(w, other);
+        }
         watch_drop(w, d);
         dir_identify(w, d, s->id);
         entry_set(d->self, s);
@@ -256,7 +277,11 @@ void dir_discover(Watcher *w, Dir *parent, Slice name, const FileStat *s)
         }
         Dir *known = tree_dir_by_identity(&w->tree, s->id);
         if (known && known->parent && !(known->flags & DIR_REMOVING) && known != parent &&
-                !dir_is_below(parent, known) && !dir_in_place(w, known)) {
+                !dir_in_place(w, known)) {
+                if (dir_is_below(parent, known)) {
+                        dir_untangle(w, parent, known);
+                        return;
+                }
                 dir_move(w, known, parent, name, s);
                 if (round_active(w))
                         round_visit(w, known);

@@ -189,6 +189,11 @@ Dir *tree_dir_by_identity(const Tree *t, FileId id)
 {
         Dir *d;
         HASH_FIND(hh_identity, t->by_identity, &id, sizeof id, d);
+        for (UT_hash_handle *hh = d ? &d->hh_identity : NULL; hh; hh = hh->hh_next) {
+                Dir *x = ELMT_FROM_HH(t->by_identity->hh_identity.tbl, hh);
+                if (file_id_equal(x->identity, id) && !(x->flags & DIR_REMOVING))
+                        return x;
+        }
         return d;
 }
 

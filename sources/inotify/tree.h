@@ -75,7 +75,7 @@ Dir *tree_dir_new(Tree *t, uint64_t id, Dir *parent, Entry *self, Root *root, Fi
 // Frees the node and its entries; it has no child directories any more. Its own entry is left alone.
 void tree_dir_free(Tree *t, Dir *d);
 Dir *tree_dir(const Tree *t, uint64_t id);
-Dir *tree_dir_by_identity(const Tree *t, FileId id);
+Dir *tree_dir_by_identity(const Tree *t, FileId id); // one that is being removed only if no other
 void tree_dir_set_identity(Tree *t, Dir *d, FileId id);
 // Gives all nodes below d the root and depth they have now.
 void tree_dir_settle(Dir *d);
