@@ -180,6 +180,23 @@ static void dir_untangle(Watcher *w, Dir *low, Dir *high)
         }
 }
 
+// The object of d stands elsewhere. Where yet another took d's place the node stays for that one, which
+// the comparison of its parent finds; else its path is gone.
+static void dir_give_up(Watcher *w, Dir *d)
+{
+        int fd;
+        FileStat s;
+        if (dir_fd(w, d->parent, &fd) < 0 ||
+                file_stat(fd, d->self->name, w->options->follow_symlinks, &s) < 0 ||
+                !S_ISDIR(s.mode)) {
+                dir_gone(w, d);
+                return;
+        }
+        watch_drop(w, d);
+        dir_identify(w, d, (FileId){0});
+        dir_mark_dirty(w, d->parent);
+}
+
 // Another directory stands under a name we know. No path went and none came, so this is no move,
 // wherever either was before: the node stays, and what it holds is compared name by name.
 static void dir_replaced(Watcher *w, Dir *d, const FileStat *s)
@@ -192,7 +209,7 @@ static void dir_replaced(Watcher *w, Dir *d, const FileStat *s)
                         dir_untangle(w, d, other);
                         return;
                 }
-                dir_gone(w, other);
+                dir_give_up(w, other);
         }
         watch_drop(w, d);
         dir_identify(w, d, s->id);
