@@ -23,7 +23,9 @@ PROGRAM = str(BUILD / "belfry-sink-http")
 KEY_A = "whsec_C2FVsBQIhrscChlQIMV+b5sSYspob7oD"
 KEY_B = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
 KEY_C = "whsk_6Xb/dCcHpPea21PS1N9VY/NZW723CEc77N4rJCubMbfVKIDij2HKpMKkioLlX0dRqSKJp4AJ6p9lMicMFs6Kvg=="
-FAST = {"timeout": 2_000_000}
+# For what runs into its timeout, and for what must be known long before it, on the busiest machine.
+FAST, PATIENT = {"timeout": 2_000_000}, {"timeout": 60_000_000}
+IN_TIME = 20
 ID = "0123456789abcdef0123456789abcdef"
 
 
@@ -77,7 +79,7 @@ def add(hub, url, **options):
     return number
 
 
-def post(hub, url, *args, options=FAST, **kw):
+def post(hub, url, *args, options=PATIENT, **kw):
     return hub.post(add(hub, url, **options), *args, **kw)
 
 
@@ -134,13 +136,13 @@ MISBEHAVIOURS = [
 
 @pytest.mark.parametrize("path,cls,status", MISBEHAVIOURS)
 def test_misbehaviour(hub, receiver, path, cls, status):
+    waits = cls == "timeout" or path.startswith("slow-body?")
     start = time.monotonic()
-    v = post(hub, f"{receiver.url}/{path}", b'{"n": 1}')
+    v = post(hub, f"{receiver.url}/{path}", b'{"n": 1}', options=FAST if waits else PATIENT)
     took = time.monotonic() - start
     assert (v.cls, v.status) == (cls, status), v
     # A timeout ends within its time; all else is known before.
-    low, high = (1.9, 4) if cls == "timeout" or path.startswith("slow-body?") else (0, 1.9)
-    assert low < took < high, took
+    assert (1.9 if waits else 0) < took < IN_TIME, took
     if cls == "delivered":
         assert v.detail == ""
     else:
@@ -183,7 +185,7 @@ def test_raw_answers(hub, receiver, raw, cls):
 
 def test_no_listener(hub):
     v = post(hub, f"http://127.0.0.1:{free_port()}/")
-    assert v.cls == "network" and v.status == 0 and v.total_usec < 1_000_000
+    assert v.cls == "network" and v.status == 0 and v.total_usec < IN_TIME * 1e6
 
 
 def test_reset_at_accept(hub, receiver):
@@ -192,7 +194,7 @@ def test_reset_at_accept(hub, receiver):
 
 
 def test_accept_then_silence(hub, receiver):
-    v = post(hub, f"http://127.0.0.1:{receiver.listen(accept='silence')}/")
+    v = post(hub, f"http://127.0.0.1:{receiver.listen(accept='silence')}/", options=FAST)
     assert v.cls == "timeout"
 
 
@@ -204,8 +206,8 @@ def test_backlog_full_is_a_connect_timeout(hub):
         for f in fill:
             f.setblocking(False)
             f.connect_ex(s.getsockname())
-        v = post(hub, f"http://127.0.0.1:{s.getsockname()[1]}/", options={"connect_timeout": 300_000})
-        assert v.cls == "timeout" and v.total_usec < 1_000_000
+        v = post(hub, f"http://127.0.0.1:{s.getsockname()[1]}/", options={**PATIENT, "connect_timeout": 300_000})
+        assert v.cls == "timeout" and v.total_usec < IN_TIME * 1e6
         for f in fill:
             f.close()
 
@@ -224,7 +226,7 @@ def test_bad_certificates(hub, receiver, certificates, which):
     # With the checks switched off it is delivered, and stats say so.
     endpoint = add(hub, f"https://127.0.0.1:{port}/", verify=False)
     assert hub.post(endpoint).cls == "delivered"
-    hub.wait(lambda: hub.stats.get("endpoints", {}).get(f"sink-{endpoint}", {}).get("verify") is False, 5)
+    hub.wait(lambda: hub.stats.get("endpoints", {}).get(f"sink-{endpoint}", {}).get("verify") is False, 20)
 
 
 def test_good_certificate(hub, receiver, certificates):
@@ -241,12 +243,12 @@ def test_old_tls(hub, receiver, certificates):
 
 def test_stalled_handshake(hub, receiver):
     port = receiver.listen(accept="silence")
-    v = post(hub, f"https://127.0.0.1:{port}/", options={"connect_timeout": 500_000})
-    assert v.cls == "timeout" and v.total_usec < 1_500_000, v
+    v = post(hub, f"https://127.0.0.1:{port}/", options={**PATIENT, "connect_timeout": 500_000})
+    assert v.cls == "timeout" and v.total_usec < IN_TIME * 1e6, v
 
 
 def test_tls_to_a_plain_port(hub, receiver):
-    assert post(hub, receiver.url.replace("http", "https") + "/").cls in ("tls", "timeout")
+    assert post(hub, receiver.url.replace("http", "https") + "/", options=FAST).cls in ("tls", "timeout")
 
 
 # HTTP/2 without TLS.
@@ -255,7 +257,7 @@ def test_tls_to_a_plain_port(hub, receiver):
                                       ("settings-flood", "timeout")])
 def test_http2(hub, receiver, mode, cls):
     port = receiver.listen(h2=mode)
-    v = post(hub, f"http://127.0.0.1:{port}/", b"x" * 300_000, options={"http": "2", "timeout": 1_000_000})
+    v = post(hub, f"http://127.0.0.1:{port}/", b"x" * 300_000, options={**(FAST if cls == "timeout" else PATIENT), "http": "2"})
     expected = {cls} | ({"protocol", "network"} if mode in ("settings-flood", "goaway", "garbage") else set())
     assert v.cls in expected, v
 
@@ -320,8 +322,8 @@ def named_hub(tmp_path_factory):
 @pytest.mark.parametrize("label,cls", [("nx", "network"), ("servfail", "network"), ("silent", "timeout"),
                                        ("meta", "forbidden")])
 def test_names(named_hub, label, cls):
-    v = post(named_hub, f"http://{label}.example/")
-    assert v.cls == cls and v.status == 0 and v.total_usec < 3_000_000, v
+    v = post(named_hub, f"http://{label}.example/", options=FAST if cls == "timeout" else PATIENT)
+    assert v.cls == cls and v.status == 0 and v.total_usec < IN_TIME * 1e6, v
 
 
 def test_a_name_that_comes_back(named_hub, receiver):
@@ -333,7 +335,7 @@ def test_a_name_that_comes_back(named_hub, receiver):
 
 def test_a_silent_name_server_blocks_nobody_else(named_hub, receiver):
     """Giving up on a name leaves its resolver thread behind; it must not be waited for."""
-    silent, good = add(named_hub, "http://silent.example/", **FAST), add(named_hub, receiver.url + "/ok")
+    silent, good = add(named_hub, "http://silent.example/", timeout=6_000_000), add(named_hub, receiver.url + "/ok")
     tickets = [named_hub.attempt(silent) for _ in range(8)]
     slowest = 0
     while not all(t in named_hub.verdicts for t in tickets):
@@ -341,17 +343,17 @@ def test_a_silent_name_server_blocks_nobody_else(named_hub, receiver):
         assert named_hub.post(good).cls == "delivered"
         slowest = max(slowest, time.monotonic() - start)
     assert {named_hub.verdicts[t].cls for t in tickets} == {"timeout"}
-    assert slowest < 1, slowest
+    assert slowest < 4, slowest
 
 
 # Retry-After.
 @pytest.mark.parametrize("value,low,high", [
     ("7", 7, 7), ("0", 0, 0), ("-1", 0, 0), ("1000000000", 3600, 3600), ("soon", 0, 0),
-    (lambda: date(60), 57, 61), (lambda: date(-60), 0, 0), (lambda: date(86400), 3600, 3600)])
+    (lambda: date(60), 30, 61), (lambda: date(-60), 0, 0), (lambda: date(86400), 3600, 3600)])
 @pytest.mark.parametrize("status", [429, 503])
 def test_retry_after(hub, receiver, status, value, low, high):
     value = value() if callable(value) else value
-    v = post(hub, f"{receiver.url}/status/{status}", options={**FAST, "query": {"retry-after": value}})
+    v = post(hub, f"{receiver.url}/status/{status}", options={**PATIENT, "query": {"retry-after": value}})
     assert v.status == status and low <= v.retry_after_usec / 1e6 <= high, v.retry_after_usec
 
 
@@ -411,12 +413,12 @@ def test_extra_bytes_do_not_answer_the_next_request(hub, receiver):
 
 def test_slow_body_is_reported_early_and_gives_its_place(receiver):
     with FakeHub(PROGRAM, slots=2) as hub:
-        hub.endpoint(1, {"url": receiver.url + "/slow-body", "timeout": 30_000_000})
+        hub.endpoint(1, {"url": receiver.url + "/slow-body", **PATIENT})
         hub.endpoint(2, {"url": receiver.url + "/ok"})
         start = time.monotonic()
         tickets = [hub.attempt(1), hub.attempt(1)]
         assert {hub.verdict(t).cls for t in tickets} == {"delivered"}
-        assert time.monotonic() - start < 5
+        assert time.monotonic() - start < IN_TIME
         assert {hub.post(2).cls for _ in range(4)} == {"delivered"}  # both places are there again
 
 
@@ -436,7 +438,7 @@ def test_cancel(hub, receiver):
     assert hub.verdict(late).cls == "delivered"
     early = hub.attempt(add(hub, f"https://127.0.0.1:{receiver.listen(accept='silence')}/"))
     hub.cancel(early)
-    hub.wait(lambda: early in hub.unsent, 5)
+    hub.wait(lambda: early in hub.unsent, 20)
     hub.cancel(987654321)  # unknown: nothing happens
 
 
@@ -459,10 +461,10 @@ def test_generations(hub, receiver):
     assert hub.post(number, generation=2).status == 503
     assert hub.verdict(running).status == 200
     old = hub.attempt(number, generation=1)
-    hub.wait(lambda: old in hub.unsent, 5)
+    hub.wait(lambda: old in hub.unsent, 20)
     hub.forget(number)
     gone = hub.attempt(number, generation=2)
-    hub.wait(lambda: gone in hub.unsent, 5)
+    hub.wait(lambda: gone in hub.unsent, 20)
 
 
 # Egress.
@@ -470,7 +472,7 @@ def test_generations(hub, receiver):
                                   "[::ffff:169.254.169.254]", "2852039166", "0xa9fea9fe", "[64:ff9b::a9fe:a9fe]"])
 def test_forbidden_addresses(hub, host):
     v = post(hub, f"http://{host}/latest/meta-data/")
-    assert v.cls == "forbidden" and v.total_usec < 500_000, v
+    assert v.cls == "forbidden" and v.total_usec < IN_TIME * 1e6, v
 
 
 def test_denied_and_allowed(hub, receiver):
@@ -521,7 +523,7 @@ def test_missing_secret_degrades_and_heals(hub, receiver, credentials):
     assert "credential:late" in reason
     assert hub.post(number).cls == "endpoint"
     (credentials / "late").write_text(KEY_A)
-    hub.wait(lambda: hub.states[-1] == (number, 1, ""), 15)
+    hub.wait(lambda: hub.states[-1] == (number, 1, ""), 30)
     assert hub.post(number).cls == "delivered"
     assert "webhook-signature" in receiver.requests[-1].headers
 
@@ -539,7 +541,7 @@ def test_rotated_file(hub, receiver, credentials):
 
     assert signed_with(KEY_A)
     path.write_text(KEY_B)
-    wait_for(lambda: signed_with(KEY_B), "the new key in use", 15)
+    wait_for(lambda: signed_with(KEY_B), "the new key in use", 30)
 
 
 def test_nothing_secret_is_shown(receiver, credentials, tmp_path):
@@ -554,7 +556,7 @@ def test_nothing_secret_is_shown(receiver, credentials, tmp_path):
         raw = receiver.requests[-1].raw.decode()
         assert raw.count("s3cret") == 4 and "Authorization: Basic" in raw
         (credentials / "url").write_text("http://no-such-host-s3cret.invalid/x")
-        hub.endpoint(1, {"url": "credential:url", "timeout": 2_000_000}, generation=2)
+        hub.endpoint(1, {"url": "credential:url", **PATIENT}, generation=2)
         v = hub.post(1, generation=2)
         assert "s3cret" not in v.detail and v.detail
         (credentials / "url").write_text(f"{receiver.url}/status/302/s3cret?location=/status/302/s3cret")
@@ -687,7 +689,7 @@ def test_methods_and_bodies(hub, receiver, method, body):
 
 def test_a_large_body(hub, receiver):
     body = os.urandom(2 << 20)
-    assert post(hub, receiver.url + "/ok", body, options={"timeout": 10_000_000}).cls == "delivered"
+    assert post(hub, receiver.url + "/ok", body, options=PATIENT).cls == "delivered"
     assert receiver.requests[-1].body == body and "expect" not in receiver.requests[-1].headers
 
 
