@@ -183,8 +183,10 @@ class Daemon:
                 stat = (p / "stat").read_text()
                 if int(stat[stat.rindex(")") + 2:].split()[1]) != self.process.pid:
                     continue
-                found[(p / "cmdline").read_bytes().split(b"\0")[0].decode()] = int(p.name)
-            except (OSError, ValueError):
+                words = (p / "cmdline").read_bytes().decode().split("\0")
+                if not words[1].startswith("--"):  # asked to describe itself, not one of the family yet
+                    found[words[0]] = int(p.name)
+            except (OSError, ValueError, IndexError):
                 continue
         return found
 
