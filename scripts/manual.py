@@ -35,7 +35,7 @@ def as_man(text):
 
 def main():
     tool, directory, page, output = sys.argv[1:]
-    kinds = {"inotify": "source", "journal": "source", "lines": "source", "timer": "source", "http": "sink"}
+    kinds = {"inotify": "source", "journal": "source", "lines": "source", "postgresql": "source", "timer": "source", "http": "sink"}
 
     def generated(match):
         what, name, table = match.group(1), match.group(2), match.group(3)

@@ -3,9 +3,11 @@
 what is confirmed, and what an operator sees."""
 import json
 import os
+import re
 import signal
 import threading
 import time
+from pathlib import Path
 
 import pytest
 from harness import wait_for
@@ -308,3 +310,22 @@ def test_the_endpoint_is_down(shop):
     assert wait_for(lambda: shop.daemon.sink()["depth"] == 20000 and shop.daemon.sink(), "all in the queue")
     held = wait_for(lambda: shop.source()["watches"].get("lag_bytes", 1 << 30) < 1 << 20, "a small lag in status", 30)
     assert held and shop.source()["watches"]["wal_status"] == "reserved"
+
+
+def test_events_look_as_the_manual_shows(server, db):
+    """Each statement and event of its list, in their order."""
+    page = (Path(__file__).resolve().parents[2] / "man/belfry-postgresql.5").read_text()
+    listed = page[page.index("One event for each operation"):]
+    listed = listed[listed.index(".EX\n") + 4:listed.index(".EE")].strip()
+    pairs = [block.split("\n", 1) for block in listed.split("\n\n")]
+    assert len(pairs) == 5
+    server.sql("CREATE TABLE orders (id int PRIMARY KEY, customer text, total numeric)", database=db)
+    s = PgSource(server, db).start()
+    for n, (statement, event) in enumerate(pairs, 1):
+        s.sql(statement)
+        s.wait_events(n)
+        shown, real = json.loads(event.replace("{...}", "{}")), s.events[-1].data
+        assert set(real.pop("tx")) == {"xid", "lsn", "time", "ordinal"}
+        del shown["tx"]
+        assert real == shown and list(real) == list(shown)
+    s.stop()
