@@ -1,9 +1,11 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """Puts the generated option and event lists into a manual page: each line `.\\" @OPTIONS NAME@` or
-`.\\" @EVENTS NAME@` is replaced by what belfry-docgen prints for it.
+`.\\" @EVENTS NAME@` is replaced by what belfry-docgen prints for it; `@EVENTS all@` is the catalogue of all sources.
 
 Usage: manual.py DOCGEN PROGRAM_DIR PAGE OUTPUT"""
+import glob
+import os
 import re
 import subprocess
 import sys
@@ -35,22 +37,26 @@ def as_man(text):
 
 def main():
     tool, directory, page, output = sys.argv[1:]
-    kinds = {"inotify": "source", "journal": "source", "lines": "source", "postgresql": "source", "timer": "source", "http": "sink"}
+    programs = {p.rsplit("-", 1)[1]: p for kind in ("source", "sink") for p in sorted(glob.glob(f"{directory}/belfry-{kind}-*"))
+                if os.access(p, os.X_OK) and os.path.isfile(p)}
 
     def generated(match):
         what, name, table = match.group(1), match.group(2), match.group(3)
         if name == "common":
             tables = {"sink": ["sinks"], "hub": ["store", "limits", "log", "control"], "rule": ["rules"]}[table]
             return "".join(f".Ss {t}\n" * (len(tables) > 1) + docgen(tool, "man", "common", t) for t in tables)
-        program = f"{directory}/belfry-{kinds[name]}-{name}"
-        return docgen(tool, "man" if what == "OPTIONS" else "events", program)
+        if name == "all":  # the catalogue
+            sources = {n: p for n, p in programs.items() if "/belfry-source-" in p}
+            return docgen(tool, "catalogue", "common") + "".join(
+                f".Sh EVENTS OF {n.upper()}\n" + docgen(tool, "catalogue", p) for n, p in sources.items())
+        return docgen(tool, "man" if what == "OPTIONS" else "events", programs[name])
 
     text = open(page).read()
     man7 = re.search(r"^\.TH ", text, re.M)
     text = re.sub(r'^\.\\" @(OPTIONS|EVENTS) (\w+)(?: (\w+))?@\n', lambda m: as_man(generated(m)) if man7 else generated(m), text,
                   flags=re.M)
     assert "@OPTIONS" not in text and "@EVENTS" not in text, f"{page}: a marker that is not understood"
-    open(output, "w").write(text)
+    open(output, "w").write(re.sub(r"^\.PP\n(?=\.S[HS])", "", text, flags=re.M))
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).resolve().parent))
 from harness import Daemon, Receiver  # noqa: E402
+from schemas import check_requests  # noqa: E402
 
 
 def pytest_configure(config):
@@ -19,6 +20,7 @@ def receiver():
     r = Receiver()
     yield r
     r.stop()
+    check_requests(r.all()[:2000])
 
 
 @pytest.fixture

@@ -17,6 +17,7 @@ const EventType timer_types[] = {
         {.name = "timer.elapsed",
                 .fields = elapsed_fields,
                 .n_fields = N_ELEMENTS(elapsed_fields),
+                .sample_subject = "nightly",
                 .sample =
                         "{\"scheduled\":\"2026-11-27T02:30:00.000000Z\",\"local\":\"2026-11-27T03:"
                         "30:00+01:00\","

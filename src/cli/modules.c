@@ -131,17 +131,6 @@ static ExitStatus list(Context *c, json_t *used)
 
 // ---- one
 
-static json_t *sample_event(const ModuleDescription *d, const EventType *t)
-{
-        char source[128];
-        json_t *data = t->sample ? json_loads(t->sample, JSON_REJECT_DUPLICATES, NULL) : NULL;
-        (void)snprintf(source, sizeof(source), "/belfry/host/%s", d->name);
-        return json_pack("{s:s, s:s, s:s, s:s, s:s, s:s, s:s, s:o}", "specversion", "1.0", "id",
-                "5f0c6bd2a1f94c0e8b7d3a1e6c2f9b04", "source", source, "type", t->name, "subject",
-                "...", "time", "2026-11-23T09:33:00.123456Z", "datacontenttype", "application/json",
-                "data", data ? data : json_object());
-}
-
 // The tables themselves, each type with its sample as an event and its schema.
 static void one_json(const Found *f, void *u)
 {
@@ -158,7 +147,8 @@ static void one_json(const Found *f, void *u)
         json_t *o = module_describe(&with_gap), *list = json_object_get(o, "types");
         for (size_t i = 0; i < json_array_size(list); i++) {
                 json_t *type = json_array_get(list, i);
-                (void)json_object_set_new(type, "sample", sample_event(d, &with_gap.types[i]));
+                (void)json_object_set_new(
+                        type, "sample", event_type_sample(&with_gap.types[i], d->name));
                 (void)json_object_set_new(
                         type, "dataschema", event_type_schema(&with_gap.types[i]));
         }
@@ -172,8 +162,8 @@ static void one_json(const Found *f, void *u)
 static void one_type(const Context *c, const ModuleDescription *d, const EventType *t)
 {
         Table table;
-        (void)printf("\n%s%s%s\n  %s\n", colour_on(c, COLOUR_BOLD), t->name,
-                colour_off(c, COLOUR_BOLD), t->prose ? t->prose : "");
+        (void)printf("\n%s%s%s  version %u\n  %s\n", colour_on(c, COLOUR_BOLD), t->name,
+                colour_off(c, COLOUR_BOLD), event_type_version(t), t->prose ? t->prose : "");
         table_init(&table, (const char *const[]){"FIELD", "TYPE", "MEANING", NULL});
         for (size_t i = 0; i < t->n_fields; i++) {
                 table_add(&table, COLOUR_NONE, "data.%s", t->fields[i].name);
@@ -181,7 +171,7 @@ static void one_type(const Context *c, const ModuleDescription *d, const EventTy
                 table_add(&table, COLOUR_NONE, "%s", t->fields[i].prose ? t->fields[i].prose : "");
         }
         table_print(&table, c, "  ");
-        json_t *sample = sample_event(d, t);
+        json_t *sample = event_type_sample(t, d->name);
         _cleanup_(freep) char *text = sample ? json_dumps(sample, JSON_COMPACT) : NULL;
         json_decref(sample);
         (void)printf("  sample: %s\n", text ? text : "");

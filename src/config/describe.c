@@ -76,6 +76,7 @@ static json_t *describe_type(const EventType *t)
 {
         json_t *o = json_object(), *fields = json_array();
         put_text(&o, "name", t->name);
+        put(&o, "version", json_integer(event_type_version(t)));
         put_text(&o, "prose", t->prose);
         for (size_t i = 0; i < t->n_fields; i++) {
                 json_t *f = json_object();
@@ -86,6 +87,7 @@ static json_t *describe_type(const EventType *t)
         }
         put(&o, "fields", fields);
         put_text(&o, "sample", t->sample);
+        put_text(&o, "sample_subject", t->sample_subject);
         return o;
 }
 

@@ -146,6 +146,14 @@ static int parse_fields(Owned *o, const json_t *list, EventType *t)
         return 0;
 }
 
+static unsigned version_of(const json_t *type, int *r)
+{
+        const json_t *v = json_object_get(type, "version");
+        if (v && (!json_is_integer(v) || json_integer_value(v) < 1 || json_integer_value(v) > 9999))
+                *r = -EINVAL;
+        return v ? (unsigned)json_integer_value(v) : 1;
+}
+
 static int parse_types(Owned *o, const json_t *list, Reason *reason)
 {
         size_t n = json_array_size(list);
@@ -160,6 +168,8 @@ static int parse_types(Owned *o, const json_t *list, Reason *reason)
                 types[i].name = text_of(j, "name", true, &r);
                 types[i].prose = text_of(j, "prose", false, &r);
                 types[i].sample = text_of(j, "sample", false, &r);
+                types[i].sample_subject = text_of(j, "sample_subject", false, &r);
+                types[i].version = version_of(j, &r);
                 if (r == 0)
                         r = parse_fields(o, json_object_get(j, "fields"), &types[i]);
                 if (r == -EINVAL)

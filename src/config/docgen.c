@@ -25,11 +25,16 @@ static const Table tables[] = {
         {"rules", rule_options, &n_rule_options},
 };
 
+// The types that every source has.
+static const ModuleDescription every_source = {
+        .kind = MODULE_SOURCE, .name = "errors", .types = &event_type_gap, .n_types = 1};
+
 static int usage(void)
 {
         (void)fprintf(stderr,
-                "usage: belfry-docgen man|sample|schema|events|event-samples PROGRAM\n"
+                "usage: belfry-docgen man|sample|schema|events|catalogue PROGRAM\n"
                 "       belfry-docgen man|sample|schema common [TABLE]\n"
+                "       belfry-docgen catalogue common\n"
                 "tables: store limits log control sinks rules (man and sample: all of them "
                 "without)\n");
         return 2;
@@ -51,6 +56,10 @@ static int document(const char *what, const char *title, const Option *rows, siz
 static int common(const char *what, const char *table, Buf *out)
 {
         int r = -EINVAL;
+        if (strcmp(what, "catalogue") == 0 && !table) {
+                event_document_catalogue(&every_source, out);
+                return out->error;
+        }
         for (size_t i = 0; i < N_ELEMENTS(tables); i++) {
                 if (table && strcmp(table, tables[i].name) != 0)
                         continue;
@@ -80,8 +89,8 @@ static int of_program(const char *what, const char *path, Buf *out)
         }
         if (strcmp(what, "events") == 0)
                 event_document_man(d->types, d->n_types, out);
-        else if (strcmp(what, "event-samples") == 0)
-                event_document_sample(d->types, d->n_types, out);
+        else if (strcmp(what, "catalogue") == 0)
+                event_document_catalogue(d, out);
         else
                 r = document(what, d->name, d->options, d->n_options, out);
         (void)module_description_free(d);

@@ -138,6 +138,17 @@ void option_document_man(const Option *rows, size_t n, Buf *out)
         buf_add_str(out, ".El\n");
 }
 
+static void man_fields(const EventType *t, Buf *out)
+{
+        for (size_t i = 0; i < t->n_fields; i++) {
+                buf_add_str(out, ".It Va ");
+                man_argument(out, t->fields[i].name);
+                buf_addf(out, " Pq %s\n", field_type_to_string(t->fields[i].type));
+                man_text(out, t->fields[i].prose);
+                buf_add_char(out, '\n');
+        }
+}
+
 void event_document_man(const EventType *types, size_t n, Buf *out)
 {
         const EventField *shown = NULL;
@@ -164,24 +175,51 @@ void event_document_man(const EventType *types, size_t n, Buf *out)
                 }
                 shown = types[i].fields;
                 buf_add_str(out, ".Bl -tag -width Ds -compact\n");
-                for (size_t k = 0; k < types[i].n_fields; k++) {
-                        const EventField *f = &types[i].fields[k];
-                        buf_add_str(out, ".It Va ");
-                        man_argument(out, f->name);
-                        buf_addf(out, " Pq %s\n", field_type_to_string(f->type));
-                        man_text(out, f->prose);
-                        buf_add_char(out, '\n');
-                }
+                man_fields(&types[i], out);
                 buf_add_str(out, ".El\n");
         }
         buf_add_str(out, ".El\n");
 }
 
-void event_document_sample(const EventType *types, size_t n, Buf *out)
+// Literal text: nothing of it is a request or an escape.
+static void man_literal(Buf *out, const char *text)
 {
-        for (size_t i = 0; i < n; i++)
-                if (types[i].sample)
-                        buf_addf(out, "%s\n", types[i].sample);
+        buf_add_str(out, ".Bd -literal -offset indent\n");
+        for (const char *p = text; *p; p++) {
+                if ((*p == '.' || *p == '\'') && is_line_start(out))
+                        buf_add_str(out, "\\&");
+                if (*p == '\\')
+                        buf_add_str(out, "\\e");
+                else
+                        buf_add_char(out, *p);
+        }
+        buf_add_str(out, "\n.Ed\n");
+}
+
+static void catalogue_type(const EventType *t, const char *module, Buf *out)
+{
+        char urn[EVENT_URN_MAX];
+        json_t *sample = event_type_sample(t, module);
+        _cleanup_(freep) char *text = sample ? json_dumps(sample, JSON_INDENT(1)) : NULL;
+        json_decref(sample);
+        buf_add_str(out, ".Ss ");
+        man_argument(out, t->name);
+        buf_add_char(out, '\n');
+        man_text(out, t->prose);
+        buf_addf(out, "\nVersion %u, schema\n.Li %s .\n", event_type_version(t),
+                event_type_urn(t, urn));
+        if (t->n_fields > 0) {
+                buf_add_str(out, ".Bl -tag -width Ds -compact\n");
+                man_fields(t, out);
+                buf_add_str(out, ".El\n");
+        }
+        man_literal(out, text ? text : "");
+}
+
+void event_document_catalogue(const ModuleDescription *d, Buf *out)
+{
+        for (size_t i = 0; i < d->n_types; i++)
+                catalogue_type(&d->types[i], d->name, out);
 }
 
 // ---- the sample file

@@ -13,6 +13,7 @@
 #include "base/limits.h"
 #include "base/text.h"
 #include "base/wire.h"
+#include "event/schema.h"
 #include <assert.h>
 #include <errno.h>
 
@@ -34,6 +35,7 @@ static const char text_type[] = "\",\"type\":\"";
 static const char text_subject[] = "\",\"subject\":\"";
 static const char text_time[] = "\",\"time\":\"";
 static const char text_key[] = "\",\"partitionkey\":\"";
+static const char text_schema[] = "\",\"dataschema\":\"" EVENT_SCHEMA_URN;
 static const char text_data[] = "\",\"datacontenttype\":\"application/json\",\"data\":";
 
 typedef struct Layout {
@@ -184,6 +186,10 @@ static int put_text(
                 l->at_key = put_escaped(out, base, LEAD(text_key), &l->key);
                 l->flags |= FLAG_OWN_KEY;
         }
+        if (d->schema_version > 0) {
+                (void)put_plain(out, base, LEAD(text_schema), d->type);
+                buf_addf(out, ":%u", d->schema_version);
+        }
         buf_add(out, LEAD(text_data));
         l->at_data = (uint32_t)(out->len - base);
         if (HEADER_SIZE + l->at_data + d->data.len + 1 > max_record) {
@@ -285,6 +291,19 @@ int record_parse(Slice bytes, Record *ret)
                 return -EBADMSG;
         *ret = rec;
         return 0;
+}
+
+Slice record_schema(const Record *r)
+{
+        // Between type and data no text of a user's own can hold these bytes: its quotes are escaped.
+        static const char lead[] = ",\"dataschema\":\"";
+        const char *from = r->type.data + r->type.len;
+        const char *at = memmem(from, (size_t)(r->data.data - from), lead, sizeof(lead) - 1);
+        if (!at)
+                return SLICE_LIT("");
+        at += sizeof(lead) - 1;
+        const char *end = memchr(at, '"', (size_t)(r->data.data - at));
+        return end ? slice_mem(at, (size_t)(end - at)) : SLICE_LIT("");
 }
 
 void record_text(Buf *out, Slice escaped)

@@ -3,7 +3,7 @@
 // front of one CloudEvents 1.0 JSON text, so the head is read as slices and the default webhook
 // body is the text verbatim. Built once, by the hub alone; never changed afterwards.
 // {"specversion":"1.0","id":..,"source":..,"type":..,"subject":..,"time":..,["partitionkey":..,]
-//  "datacontenttype":"application/json","data":..}
+//  ["dataschema":..,]"datacontenttype":"application/json","data":..}
 #pragma once
 
 #include "base/buf.h"
@@ -15,6 +15,7 @@ typedef struct EventDraft {
         Slice type, subject, key; // key empty: the subject is the key
         Slice id_material;
         Slice data; // JSON, checked by record_build
+        unsigned schema_version; // of the type's field table; 0: it has none, and no dataschema
 } EventDraft;
 
 // Made once for each source instance.
@@ -43,6 +44,8 @@ int record_build(Buf *out, const RecordOrigin *o, const EventDraft *d, size_t ma
 // The id that record_build() gives; no NUL behind it.
 int record_id(const RecordOrigin *o, Slice id_material, char ret[static ID_HEX]) _must_use_;
 int record_parse(Slice bytes, Record *ret) _must_use_; // -EBADMSG
+// The value of its dataschema, as JSON-escaped text; empty when it has none.
+Slice record_schema(const Record *r);
 // Adds a record's subject or key as plain text, its JSON escapes undone.
 void record_text(Buf *out, Slice escaped);
 

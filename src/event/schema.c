@@ -29,6 +29,11 @@ FieldType field_type_from_string(const char *s)
         return _FIELD_TYPE_INVALID;
 }
 
+unsigned event_type_version(const EventType *t)
+{
+        return t->version ? t->version : 1;
+}
+
 const char *const event_families[] = {"belfry.", "file.", "journal.", "line.", "message.", "row.",
         "schema.", "sink.", "source.", "table.", "timer.", "transaction.", NULL};
 
@@ -48,6 +53,13 @@ bool event_type_is_own(Slice type)
         return true;
 }
 
+const EventField event_common_fields[] = {
+        {"oversized", FIELD_BOOL, "True when the data was too large and was replaced."},
+        {"bytes", FIELD_NUMBER, "Size of the data that was replaced."},
+        {"sha256", FIELD_STRING, "Digest of the data that was replaced, in hexadecimal."},
+};
+const size_t n_event_common_fields = N_ELEMENTS(event_common_fields);
+
 static const EventField gap_fields[] = {
         {"reason", FIELD_STRING,
                 "Why something may have gone unreported, a word such as vacuumed."},
@@ -64,4 +76,5 @@ const EventType event_type_gap = {
         .sample = "{\"reason\":\"vacuumed\",\"from\":\"2026-11-23T09:00:00.000000Z\","
                   "\"to\":\"2026-11-23T09:33:00.000000Z\","
                   "\"detail\":\"the journal was vacuumed past the saved position\"}",
+        .sample_subject = "errors",
 };

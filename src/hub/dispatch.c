@@ -118,6 +118,9 @@ static int body_of(Hub *h, const StoreRoute *route, DeliveryKey key, const Recor
         put_ce_header(&h->body, &scratch, "ce-type", r->type);
         put_ce_header(&h->body, &scratch, "ce-subject", r->subject);
         put_ce_header(&h->body, &scratch, "ce-time", slice_of(clock_rfc3339(r->time_usec, time)));
+        Slice schema = record_schema(r);
+        if (schema.len > 0)
+                put_ce_header(&h->body, &scratch, "ce-dataschema", schema);
         *ret_headers = buf_slice(&h->body);
         return h->body.error ? h->body.error : scratch.error;
 }

@@ -62,17 +62,16 @@ int source_send_start(HubSource *s)
         return r;
 }
 
-static bool source_may_type(const HubSource *s, Slice type)
+// *ret_version: of the type's fields, 0 for a type of an application's own.
+static bool source_may_type(const HubSource *s, Slice type, unsigned *ret_version)
 {
-        if (slice_eq_str(type, event_type_gap.name))
-                return true;
         const ModuleDescription *d = source_config(s)->module->description;
-        if (d->own_types && event_type_is_own(type))
-                return true;
-        for (size_t i = 0; i < d->n_types; i++)
+        const EventType *known = slice_eq_str(type, event_type_gap.name) ? &event_type_gap : NULL;
+        for (size_t i = 0; i < d->n_types && !known; i++)
                 if (slice_eq_str(type, d->types[i].name))
-                        return true;
-        return false;
+                        known = &d->types[i];
+        *ret_version = known ? event_type_version(known) : 0;
+        return known || (d->own_types && event_type_is_own(type));
 }
 
 static int batch_add_fresh(Batch *b, HubSink *sink, DeliveryKey key)
@@ -188,7 +187,8 @@ static int intake_strip(HubSource *s, EventDraft *draft)
 static int intake_build(HubSource *s, const MessageEvent *e, Reason *reason)
 {
         Hub *h = s->hub;
-        if (!source_may_type(s, e->type))
+        unsigned version;
+        if (!source_may_type(s, e->type, &version))
                 return reason_set(reason, -EBADMSG,
                         "event type \"%.*s\" is not in the module's table", SLICE_ARG(e->type));
         EventDraft draft = {
@@ -198,6 +198,7 @@ static int intake_build(HubSource *s, const MessageEvent *e, Reason *reason)
                 .key = e->key,
                 .id_material = e->id_material,
                 .data = e->data,
+                .schema_version = version,
         };
         size_t before = h->records.len;
         int r = intake_strip(s, &draft);

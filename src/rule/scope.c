@@ -7,12 +7,6 @@
 #include "base/text.h"
 #include <errno.h>
 
-static const EventField common_fields[] = {
-        {"oversized", FIELD_BOOL, "true when the data was too large and was replaced"},
-        {"bytes", FIELD_NUMBER, "size of the data that was replaced"},
-        {"sha256", FIELD_STRING, "digest of the data that was replaced"},
-};
-
 typedef struct PathLook {
         TypeMask types;
         TypeMask above; // of a declared field that ends before the path does
@@ -102,7 +96,7 @@ static int path_fault(const Scope *s, const Node *path, const PathLook *look, Fa
         }
 
         // The nearest declared name: compared without the leading "data.".
-        size_t n = N_ELEMENTS(common_fields), at = 0;
+        size_t n = n_event_common_fields, at = 0;
         for (size_t i = 0; i < s->n_types; i++)
                 n += s->types[i]->n_fields;
         _cleanup_(freep) const char **names = calloc(n, sizeof(*names));
@@ -111,8 +105,8 @@ static int path_fault(const Scope *s, const Node *path, const PathLook *look, Fa
         for (size_t i = 0; i < s->n_types; i++)
                 for (size_t j = 0; j < s->types[i]->n_fields; j++)
                         names[at++] = s->types[i]->fields[j].name;
-        for (size_t i = 0; i < N_ELEMENTS(common_fields); i++)
-                names[at++] = common_fields[i].name;
+        for (size_t i = 0; i < n_event_common_fields; i++)
+                names[at++] = event_common_fields[i].name;
         path_spell(path, path->n_steps, &spelled);
         Slice word = slice_of(buf_text(&spelled));
         if (word.len > 5)
@@ -140,8 +134,8 @@ TypeMask scope_path(const Scope *s, const Node *path, Fault *fault)
         PathLook look = {0};
         for (size_t i = 0; i < s->n_types; i++)
                 type_look(s->types[i], path, &look);
-        for (size_t i = 0; i < N_ELEMENTS(common_fields); i++)
-                field_look(&common_fields[i], path, &look);
+        for (size_t i = 0; i < n_event_common_fields; i++)
+                field_look(&event_common_fields[i], path, &look);
         if (!look.types)
                 (void)path_fault(s, path, &look, fault);
         return look.types;

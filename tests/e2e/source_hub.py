@@ -21,6 +21,7 @@ import time
 from pathlib import Path
 
 from fake_hub import Reader, cage_list, pack_bytes
+from schemas import check_data
 
 HELLO, START, READY, STOP, LOG, STATS, FAILED = range(1, 8)
 STATE, DURABLE, PAUSE, RESUME = range(32, 36)
@@ -89,6 +90,8 @@ class SourceHub:
                 self.kill()
         if kind is None:
             assert "Sanitizer" not in self.errors(), self.errors()
+            for e in self.events[:2000]:
+                check_data(e.type, e.data)
 
     def errors(self):
         self.stderr.seek(0)

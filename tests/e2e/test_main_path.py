@@ -6,10 +6,14 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import signal
 import subprocess
+from pathlib import Path
 
 from harness import simple_config, wait_for
+
+README = Path(__file__).resolve().parents[2] / "README.md"
 
 
 def test_created_modified_moved_deleted(daemon, receiver, watched):
@@ -48,6 +52,10 @@ def test_envelope_and_signature(daemon, receiver, watched, tmp_path):
     signed = f"{request.id}.{request.headers['webhook-timestamp']}.".encode() + request.body
     expected = "v1," + base64.b64encode(hmac.new(key, signed, hashlib.sha256).digest()).decode()
     assert request.headers["webhook-signature"] == expected
+    # The request that the README and belfry-http(5) show has this form: the same head, the same fields.
+    shown = json.loads(re.search(r'^\{"specversion".*$', README.read_text(), re.M).group())
+    assert list(shown) == list(event) and shown["dataschema"] == event["dataschema"]
+    assert list(shown["data"]) == list(event["data"]), event
 
 
 def test_retry_keeps_id_and_bytes(daemon, receiver, watched):

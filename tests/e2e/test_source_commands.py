@@ -9,6 +9,7 @@ import time
 
 import pytest
 from harness import BUILD, wait_for
+from schemas import check
 from test_command import varlink
 
 STORE = 'store = { size = "64M"; };\n'
@@ -173,16 +174,7 @@ def test_modules_without_a_daemon(tmp_path):
             assert t["name"] in text
             schema, data = t["dataschema"], t["sample"]["data"]
             assert t["sample"]["type"] == t["name"] and schema["type"] == "object"
-            check_schema(schema, data, f"{name} {t['name']}")
+            check(schema, data, f"{name} {t['name']}")
+            assert schema["$id"] == t["sample"]["dataschema"] == f"urn:belfry:event:{t['name']}:{t['version']}"
+            assert "version 1" in text and json.dumps(t["sample"], separators=(",", ":"), ensure_ascii=False) in text
         assert (kind == "source") == any(t["name"] == "source.gap" for t in whole["types"])
-
-
-def check_schema(schema, value, where):
-    """As much of JSON Schema as is generated."""
-    names = {"string": str, "number": (int, float), "boolean": bool, "array": list, "object": dict, "null": type(None)}
-    types = schema.get("type")
-    if types:
-        assert any(isinstance(value, names[t]) for t in ([types] if isinstance(types, str) else types)), f"{where}: {value!r}"
-    for key, inner in schema.get("properties", {}).items():
-        if isinstance(value, dict) and key in value:
-            check_schema(inner, value[key], f"{where}.{key}")

@@ -502,8 +502,18 @@ static void test_documents(void **state)
                 ".Bl -tag -width Ds\n.It Sy \"a.b\"\nIt was.\n.Bl -tag -width Ds -compact\n"
                 ".It Va \"size\" Pq number\nBytes.\n.El\n.El\n");
         buf_reset(&b);
-        event_document_sample(types, 1, &b);
-        assert_string_equal(buf_text(&b), "{\"size\":1}\n");
+        const ModuleDescription module = {.name = "m", .types = types, .n_types = 1};
+        event_document_catalogue(&module, &b);
+        assert_string_equal(buf_text(&b),
+                ".Ss \"a.b\"\nIt was.\nVersion 1, schema\n.Li urn:belfry:event:a.b:1 .\n"
+                ".Bl -tag -width Ds -compact\n.It Va \"size\" Pq number\nBytes.\n.El\n"
+                ".Bd -literal -offset indent\n{\n \"specversion\": \"1.0\",\n"
+                " \"id\": \"5f0c6bd2a1f94c0e8b7d3a1e6c2f9b04\",\n"
+                " \"source\": \"/belfry/web1/m\",\n \"type\": \"a.b\",\n"
+                " \"time\": \"2026-11-23T09:33:00.123456Z\",\n"
+                " \"dataschema\": \"urn:belfry:event:a.b:1\",\n"
+                " \"datacontenttype\": \"application/json\",\n \"data\": {\n  \"size\": 1\n }\n}\n"
+                ".Ed\n");
         buf_reset(&b);
         assert_int_equal(option_document_schema(rows, N_ROWS, "all", &b), 0);
         json_t *j = json_loadb((const char *)b.data, b.len, 0, NULL);

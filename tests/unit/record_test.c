@@ -68,6 +68,28 @@ static void test_text_and_view(void **state)
         assert_true(slice_eq(buf_slice(&plain), d.subject));
 }
 
+static void test_dataschema(void **state)
+{
+        _cleanup_(buf_deinitp) Buf b = BUF_INIT(1 << 16);
+        EventDraft d = draft();
+        Record r;
+        d.subject = SLICE_LIT(",\"dataschema\":\"urn:mine\"");
+        d.key = d.subject;
+        assert_int_equal(record_build(&b, &origin, &d, LIMIT_EVENT_DEFAULT, NULL), 0);
+        assert_int_equal(record_parse(buf_slice(&b), &r), 0);
+        assert_int_equal(record_schema(&r).len, 0);
+        buf_reset(&b);
+        d.schema_version = 12;
+        assert_int_equal(record_build(&b, &origin, &d, LIMIT_EVENT_DEFAULT, NULL), 0);
+        assert_int_equal(record_parse(buf_slice(&b), &r), 0);
+        assert_slice(record_schema(&r), "urn:belfry:event:file.created:12");
+        static const char text[] =
+                ",\"dataschema\":\"urn:belfry:event:file.created:12\","
+                "\"datacontenttype\":\"application/json\",\"data\":{\"size\":5}}";
+        assert_non_null(memmem(r.json.data, r.json.len, text, sizeof(text) - 1));
+        assert_int_equal(json_check(r.json, LIMIT_JSON_DEPTH, NULL), 0);
+}
+
 static void test_key_and_no_subject(void **state)
 {
         _cleanup_(buf_deinitp) Buf b = BUF_INIT(1 << 16);
@@ -327,6 +349,7 @@ int main(void)
 {
         const struct CMUnitTest tests[] = {
                 cmocka_unit_test(test_text_and_view),
+                cmocka_unit_test(test_dataschema),
                 cmocka_unit_test(test_key_and_no_subject),
                 cmocka_unit_test(test_largest_fields),
                 cmocka_unit_test(test_same_draft_same_bytes),
