@@ -30,6 +30,7 @@ const EventType journal_types[] = {
         {.name = "journal.entry",
                 .fields = entry_fields,
                 .n_fields = N_ELEMENTS(entry_fields),
+                .sample_subject = "nginx.service",
                 .sample = "{\"message\":\"Failed to start nginx.service - A high performance web "
                           "server.\","
                           "\"priority\":3,\"unit\":\"nginx.service\",\"identifier\":\"systemd\","

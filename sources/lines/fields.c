@@ -23,6 +23,7 @@ const EventType lines_types[] = {
         {.name = "line.appended",
                 .fields = appended_fields,
                 .n_fields = N_ELEMENTS(appended_fields),
+                .sample_subject = "/var/log/app.log",
                 .sample = "{\"path\":\"/var/log/"
                           "app.log\",\"name\":\"app.log\",\"line\":\"level=error "
                           "msg=\\\"disk full\\\"\",\"offset\":18231,\"bytes\":31,\"lines\":1,"

@@ -95,38 +95,45 @@ static const EventField transaction_fields[] = {{"op", FIELD_STRING, "\"transact
 const EventType postgresql_types[] = {
         {.name = "row.inserted",
                 FIELDS(insert_fields),
+                .sample_subject = "public.orders",
                 .sample = SAMPLE_TABLE("insert") "\"key\":{\"id\":42},\"new\":" SAMPLE_ROW(
                         "new") "," SAMPLE_TX("1") "}}",
                 .prose = "A row was inserted (INSERT, COPY, or an update that made a row pass the "
                          "publication's row filter)."},
         {.name = "row.updated",
                 FIELDS(update_fields),
+                .sample_subject = "public.orders",
                 .sample = SAMPLE_TABLE("update") "\"key\":{\"id\":42},\"new\":" SAMPLE_ROW(
                         "paid") ",\"old\":" SAMPLE_ROW("new") ",\"changed\":[\"status\"]"
                                                               "," SAMPLE_TX("2") "}}",
                 .prose = "A row was updated."},
         {.name = "row.deleted",
                 FIELDS(delete_fields),
+                .sample_subject = "public.orders",
                 .sample = SAMPLE_TABLE(
                         "delete") "\"key\":{\"id\":42},\"old\":{\"id\":42}," SAMPLE_TX("1") "}}",
                 .prose = "A row was deleted."},
         {.name = "table.truncated",
                 FIELDS(truncate_fields),
+                .sample_subject = "public.orders",
                 .sample = SAMPLE_TABLE("truncate") "\"cascade\":true," SAMPLE_TX("1") "}}",
                 .prose = "A table was emptied by TRUNCATE."},
         {.name = "row.read",
                 FIELDS(read_fields),
+                .sample_subject = "public.orders",
                 .sample = SAMPLE_TABLE("read") "\"key\":{\"id\":42},\"new\":" SAMPLE_ROW(
                         "new") ",\"tx\":{\"lsn\":\"0/16B3748\",\"ordinal\":17}}",
                 .prose = "A row that was there already was read (backfill). Never as it was before "
                          "a change that was told."},
         {.name = "message",
                 FIELDS(message_fields),
+                .sample_subject = "invoice.sent",
                 .sample = "{\"op\":\"message\",\"prefix\":\"invoice.sent\",\"transactional\":true,"
                           "\"encoding\":\"json\",\"payload\":{\"invoice\":42}," SAMPLE_TX("3") "}}",
                 .prose = "pg_logical_emit_message() was called."},
         {.name = "schema.changed",
                 FIELDS(schema_fields),
+                .sample_subject = "public.orders",
                 .sample = SAMPLE_TABLE(
                         "schema") "\"added\":[\"note\"],\"removed\":[],\"retyped\":[],"
                                   "\"before\":" SAMPLE_IS SAMPLE_COLUMNS
