@@ -108,12 +108,36 @@ static void warn_unused(Loader *l, const char *kind, const char *name, Place pla
         diagnose(l->d, SEVERITY_WARNING, place, path, "%s", why);
 }
 
+// The sockets of applications are one pair, so one source can have them.
+static void check_doors(Loader *l)
+{
+        const Config *c = l->config;
+        const ConfigSource *first = NULL;
+        for (size_t i = 0; i < c->n_sources; i++) {
+                const ConfigSource *s = &c->sources[i];
+                char path[64];
+                if (!s->module->description->doors)
+                        continue;
+                (void)snprintf(path, sizeof(path), "sources.%s", s->name);
+                if (first)
+                        diagnose(l->d, SEVERITY_ERROR, s->place, path,
+                                "there can be one source of module \"%s\", and that is %s "
+                                "(%s:%u:%u): it serves all applications, rules tell them apart by "
+                                "type",
+                                s->module->description->name, first->name, first->place.file,
+                                first->place.line, first->place.column);
+                else
+                        first = s;
+        }
+}
+
 void load_cross_checks(Loader *l)
 {
         const Config *c = l->config;
         if (l->error < 0 || l->incomplete || l->d->n_errors > 0)
                 return; // shares and uses of what is wrong say nothing
         check_shares(l);
+        check_doors(l);
         for (size_t i = 0; i < c->n_sources; i++)
                 if (!used(c, c->sources[i].name, true))
                         warn_unused(l, "sources", c->sources[i].name, c->sources[i].place,

@@ -125,6 +125,8 @@ json_t *module_describe(const ModuleDescription *d)
                 return o;
         json_t *commands = json_array();
         put(&o, "own_types", json_boolean(d->own_types));
+        if (d->doors)
+                put(&o, "doors", json_true());
         for (size_t i = 0; i < d->n_commands; i++)
                 append(&commands, describe_command(&d->commands[i]));
         put(&o, "commands", commands);

@@ -27,6 +27,7 @@ typedef struct ModuleDescription {
         bool checks; // PROGRAM --check judges values that the table cannot
         bool network; // it may connect out: its cage holds what names and certificates need
         const char *const *reads; // NULL, or paths that it reads whatever its options, up to a NULL
+        bool doors; // sources: it is handed the sockets of applications, so one instance at most
 } ModuleDescription;
 
 json_t *module_describe(const ModuleDescription *d); // new reference

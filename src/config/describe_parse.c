@@ -210,6 +210,7 @@ static int parse_commands(Owned *o, Reason *reason)
         if ((list && (!json_is_array(list) || n > COMMANDS_MAX)) || (own && !json_is_boolean(own)))
                 return reason_set(reason, -EINVAL, "its commands are not described well");
         o->description.own_types = json_is_true(own);
+        o->description.doors = json_is_true(json_object_get(o->json, "doors"));
         SourceCommand *commands = take(o, n ? n : 1, sizeof(*commands));
         if (!commands)
                 return -ENOMEM;

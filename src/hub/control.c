@@ -16,14 +16,11 @@
 
 #include "base/clock.h"
 #include "base/limits.h"
+#include "hub/socket_file.h"
 #include <assert.h>
 #include <errno.h>
-#include <fcntl.h>
-#include <grp.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <sys/stat.h>
-#include <sys/un.h>
 
 enum {
         READ_CHUNK = 64 * 1024,
@@ -46,7 +43,7 @@ static Client *client_free(Client *c)
         sd_event_source_disable_unref(c->turn);
         sd_event_source_disable_unref(c->pause);
         (void)close(c->fd);
-        free(c->gids);
+        peer_deinit(&c->peer);
         buf_deinit(&c->in);
         buf_deinit(&c->out);
         free(c);
@@ -196,7 +193,7 @@ static unsigned clients_of(const Control *s, uid_t uid)
         unsigned n = 0;
         const Client *c;
         TAILQ_FOREACH (c, &s->clients, entry)
-                n += c->uid == uid;
+                n += c->peer.uid == uid;
         return n;
 }
 
@@ -217,7 +214,7 @@ static int client_new(Control *s, int fd)
         TAILQ_INSERT_TAIL(&s->clients, c, entry);
         s->n_clients++;
 
-        int r = control_peer(fd, &c->uid, &c->gids, &c->n_gids);
+        int r = peer_get(fd, &c->peer);
         if (r >= 0)
                 r = sd_event_add_io(s->event, &c->io, fd, EPOLLIN, on_io, c);
         if (r >= 0)
@@ -240,7 +237,7 @@ static int client_new(Control *s, int fd)
         }
         // Over the limit it still hears why, then goes.
         if (s->n_clients > LIMIT_CONTROL_CLIENTS ||
-                (c->uid != 0 && clients_of(s, c->uid) > LIMIT_CONTROL_CLIENTS / 2)) {
+                (c->peer.uid != 0 && clients_of(s, c->peer.uid) > LIMIT_CONTROL_CLIENTS / 2)) {
                 c->closes = true;
                 (void)control_fail(&c->call, "Busy", "too many connections (%u), try again later",
                         s->n_clients - 1);
@@ -262,71 +259,6 @@ static int on_accept(sd_event_source *source, int fd, uint32_t events, void *use
         return 0;
 }
 
-// Long directories (tests, user mode) do not fit sun_path: go through a descriptor of the directory.
-static int address_of(const char *path, struct sockaddr_un *ret, int *ret_dir)
-{
-        *ret = (struct sockaddr_un){.sun_family = AF_UNIX};
-        const char *slash = strrchr(path, '/');
-        if (strlen(path) < sizeof(ret->sun_path) || !slash) {
-                int n = snprintf(ret->sun_path, sizeof(ret->sun_path), "%s", path);
-                return n < (int)sizeof(ret->sun_path) ? 0 : -ENAMETOOLONG;
-        }
-        _cleanup_(freep) char *dir = strndup(path, (size_t)(slash - path));
-        if (!dir)
-                return -ENOMEM;
-        int fd = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
-        if (fd < 0)
-                return -errno;
-        *ret_dir = fd;
-        int n = snprintf(ret->sun_path, sizeof(ret->sun_path), "/proc/self/fd/%d%s", fd, slash);
-        return n < (int)sizeof(ret->sun_path) ? 0 : -ENAMETOOLONG;
-}
-
-static bool is_answered(const struct sockaddr_un *address)
-{
-        _cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        return fd >= 0 && (connect(fd, (const struct sockaddr *)address, sizeof(*address)) == 0 ||
-                                  errno == EAGAIN);
-}
-
-// 0660, group belfry where there is one and we may give it.
-static int open_to_group(const char *path)
-{
-        struct group gr, *found = NULL;
-        char names[4096];
-        int left = 0;
-        if (getgrnam_r("belfry", &gr, names, sizeof(names), &found) == 0 && found)
-                left = chown(path, (uid_t)-1, found->gr_gid);
-        (void)left; // not root and not of that group: it stays with ours
-        return chmod(path, 0660) < 0 ? -errno : 0;
-}
-
-static int listen_at(const char *path, int *ret_fd)
-{
-        struct sockaddr_un address;
-        _cleanup_(closep) int dir = -1;
-        int r = address_of(path, &address, &dir);
-        if (r < 0)
-                return r;
-        _cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-        if (fd < 0)
-                return -errno;
-        mode_t mask = umask(0177); // nobody gets in before the group is set
-        r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-        if (r == -EADDRINUSE && !is_answered(&address) && unlink(address.sun_path) == 0)
-                r = bind(fd, (struct sockaddr *)&address, sizeof(address)) < 0 ? -errno : 0;
-        (void)umask(mask);
-        if (r < 0)
-                return r;
-        r = open_to_group(address.sun_path);
-        if (r < 0)
-                return r;
-        if (listen(fd, (int)LIMIT_CONTROL_CLIENTS) < 0)
-                return -errno;
-        *ret_fd = TAKE_FD(fd);
-        return 0;
-}
-
 int control_new(Control **ret, sd_event *event, const ControlOptions *o, Reason *reason)
 {
         _cleanup_(control_freep) Control *s = calloc(1, sizeof(*s));
@@ -336,7 +268,11 @@ int control_new(Control **ret, sd_event *event, const ControlOptions *o, Reason 
         s->fd = -1;
         s->options = *o;
         s->event = sd_event_ref(event);
-        int r = listen_at(o->path, &s->fd);
+        int r = socket_file_new(o->path, SOCK_STREAM, &s->fd);
+        if (r >= 0)
+                r = socket_file_open_to_group(o->path);
+        if (r >= 0)
+                r = listen(s->fd, (int)LIMIT_CONTROL_CLIENTS) < 0 ? -errno : 0;
         if (r < 0)
                 return reason_errno(reason, r, "cannot listen on %s", o->path);
         s->path = strdup(o->path);
@@ -379,20 +315,8 @@ int control_set_roles(Control *s, char *const *const lists[_CONTROL_ROLE_MAX], B
                 return r;
         control_roles_deinit(&s->roles);
         s->roles = made;
-        control_roles_open(&s->roles, s->path);
+        (void)control_roles_open(&s->roles, CONTROL_READ, s->path);
         return 0;
-}
-
-bool control_peer_may(const Control *s, int fd, ControlRole role, uid_t *ret_uid)
-{
-        uid_t uid;
-        _cleanup_(freep) gid_t *gids = NULL;
-        size_t n_gids;
-        if (control_peer(fd, &uid, &gids, &n_gids) < 0)
-                return false;
-        if (ret_uid)
-                *ret_uid = uid;
-        return control_roles_allow(&s->roles, role, uid, gids, n_gids);
 }
 
 ControlCall *control_find(Control *s, uint64_t ticket)

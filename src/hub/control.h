@@ -20,7 +20,7 @@
 
 typedef enum ControlRole {
         CONTROL_READ,   // look
-        CONTROL_INJECT, // emit events (the events sockets ask the same table)
+        CONTROL_INJECT, // emit events at the doors of applications (hub/doors.c)
         CONTROL_ADMIN,  // change; includes the other two
         _CONTROL_ROLE_MAX,
         _CONTROL_ROLE_INVALID = -22,
@@ -67,8 +67,6 @@ DEFINE_CLEANUP(Control, control_free)
 // defaults "root" and "@belfry". On failure the old roles stay. Calls under way go on.
 int control_set_roles(
         Control *c, char *const *const lists[_CONTROL_ROLE_MAX], Buf *ret_unknown) _must_use_;
-// May this peer of a unix socket do that? For the events sockets. *ret_uid may be NULL.
-bool control_peer_may(const Control *c, int fd, ControlRole role, uid_t *ret_uid);
 
 // ---- for method bodies
 // Parameters, checked against the method's table already; absent: the default given.

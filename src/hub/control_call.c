@@ -204,7 +204,7 @@ bool control_get_bool(const ControlCall *call, const char *name, bool def)
 
 uid_t control_uid(const ControlCall *call)
 {
-        return call->client->uid;
+        return call->client->peer.uid;
 }
 
 void control_set_step(
@@ -271,7 +271,7 @@ static const char *bad_parameter(const ControlParameter *table, json_t *given)
 bool control_call_may(const ControlCall *call, ControlRole role)
 {
         const Client *c = call->client;
-        return control_roles_allow(&c->control->roles, role, c->uid, c->gids, c->n_gids);
+        return control_roles_allow(&c->control->roles, role, c->peer.uid, c->peer.gids, c->peer.n_gids);
 }
 
 int control_refuse_role(ControlCall *call, ControlRole role)
@@ -282,12 +282,12 @@ int control_refuse_role(ControlCall *call, ControlRole role)
         // The uid and not a name: a look-up here could block the hub on a directory service.
         char line[512], message[1024];
         (void)snprintf(line, sizeof(line), "control = { %s = [ %s%s\"%u\" ]; };", name,
-                listed ? listed : "", listed && *listed ? ", " : "", c->uid);
+                listed ? listed : "", listed && *listed ? ", " : "", c->peer.uid);
         (void)snprintf(message, sizeof(message),
                 "uid %u does not have the role \"%s\"; to give it, put into the configuration: %s",
-                c->uid, name, line);
+                c->peer.uid, name, line);
         return control_fail_with(call, "NotPermitted",
-                json_pack("{s:s, s:I, s:s, s:s}", "role", name, "uid", (json_int_t)c->uid, "line",
+                json_pack("{s:s, s:I, s:s, s:s}", "role", name, "uid", (json_int_t)c->peer.uid, "line",
                         line, "message", message));
 }
 

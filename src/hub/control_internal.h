@@ -3,27 +3,10 @@
 #pragma once
 
 #include "base/limits.h"
+#include "base/peer.h"
 #include "hub/control.h"
+#include "hub/control_roles.h"
 #include <sys/queue.h>
-
-typedef struct ControlRoles {
-        struct ControlRoleMembers {
-                uid_t *uids;
-                gid_t *gids;
-                size_t n_uids, n_gids;
-                char *spelled; // as configured, for the line a refusal proposes: "root", "@belfry"
-        } of[_CONTROL_ROLE_MAX];
-} ControlRoles;
-
-// So that who has a role can open the socket: an access list beside its mode. Best effort.
-void control_roles_open(const ControlRoles *r, const char *path);
-int control_roles_init(
-        ControlRoles *r, char *const *const lists[_CONTROL_ROLE_MAX], Buf *ret_unknown) _must_use_;
-void control_roles_deinit(ControlRoles *r);
-bool control_roles_allow(
-        const ControlRoles *r, ControlRole role, uid_t uid, const gid_t *gids, size_t n_gids);
-// uid and all groups of the other end; *ret_gids is malloced.
-int control_peer(int fd, uid_t *ret_uid, gid_t **ret_gids, size_t *ret_n) _must_use_;
 
 // A request, taken apart. Everything borrows from `root`.
 typedef struct ControlRequest {
@@ -52,9 +35,7 @@ struct ControlCall {
 struct Client {
         Control *control;
         int fd;
-        uid_t uid;
-        gid_t *gids;
-        size_t n_gids;
+        Peer peer;
         Buf in, out;
         ControlCall call;
         bool eof;    // the client has said all; it may still read

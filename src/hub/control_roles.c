@@ -6,14 +6,13 @@
 // root stands in the default list and nowhere else: who takes it out of `admin` means it. A person
 // (a login uid) who runs belfryd by hand is admin of it: the process and the store are theirs
 // anyway. A system user is not: the modules run under it and must not command the hub.
-#include "hub/control_internal.h"
+#include "hub/control_roles.h"
 
 #include "base/text.h"
 #include <assert.h>
 #include <errno.h>
 #include <grp.h>
 #include <pwd.h>
-#include <sys/socket.h>
 #include <sys/xattr.h>
 
 // login.defs: UID_MIN and UID_MAX of Debian, below and above are system and dynamic users.
@@ -91,7 +90,7 @@ static int add_id(uint32_t **list, size_t *n, uint32_t id)
 static_assert(
         sizeof(uid_t) == sizeof(uint32_t) && sizeof(gid_t) == sizeof(uint32_t), "ids are 32 bits");
 
-static int role_init(struct ControlRoleMembers *m, char *const *list, Buf *unknown)
+static int role_init(ControlRoleMembers *m, char *const *list, Buf *unknown)
 {
         _cleanup_(buf_deinitp) Buf spelled = BUF_INIT(SPELLED_MAX);
         for (size_t i = 0; list && list[i]; i++) {
@@ -131,7 +130,7 @@ int control_roles_init(
         }
         uid_t self = geteuid();
         if (self >= LOGIN_UID_MIN && self <= LOGIN_UID_MAX) {
-                struct ControlRoleMembers *admin = &made.of[CONTROL_ADMIN];
+                ControlRoleMembers *admin = &made.of[CONTROL_ADMIN];
                 int e = add_id(&admin->uids, &admin->n_uids, self);
                 if (e < 0) {
                         control_roles_deinit(&made);
@@ -174,11 +173,12 @@ static int by_id(const void *a, const void *b)
         return (x->id > y->id) - (x->id < y->id);
 }
 
-static size_t add_entries(AclEntry *list, size_t n, uint16_t tag, const ControlRoles *r)
+static size_t add_entries(
+        AclEntry *list, size_t n, uint16_t tag, const ControlRoles *r, ControlRole least)
 {
         size_t first = n;
-        for (int role = 0; role < _CONTROL_ROLE_MAX; role++) {
-                const struct ControlRoleMembers *m = &r->of[role];
+        for (int role = least; role < _CONTROL_ROLE_MAX; role++) {
+                const ControlRoleMembers *m = &r->of[role];
                 size_t n_ids = tag == ACL_USER ? m->n_uids : m->n_gids;
                 const uint32_t *ids = tag == ACL_USER ? m->uids : m->gids;
                 for (size_t i = 0; i < n_ids && n < ACL_ENTRIES_MAX; i++) {
@@ -193,26 +193,27 @@ static size_t add_entries(AclEntry *list, size_t n, uint16_t tag, const ControlR
         return n;
 }
 
-void control_roles_open(const ControlRoles *r, const char *path)
+int control_roles_open(const ControlRoles *r, ControlRole least, const char *path)
 {
         enum { NO_ID = -1 };
         static AclEntry list[1 + 2 * ACL_ENTRIES_MAX + 4];
         static uint8_t text[4 + sizeof(list)];
+        uint16_t own_group = least == CONTROL_READ ? ACL_READ_WRITE : 0;
         size_t n = 0;
         list[n++] = (AclEntry){ACL_USER_OBJ, ACL_READ_WRITE, (uint32_t)NO_ID};
-        n = add_entries(list, n, ACL_USER, r);
-        list[n++] = (AclEntry){ACL_GROUP_OBJ, ACL_READ_WRITE, (uint32_t)NO_ID};
-        n = add_entries(list, n, ACL_GROUP, r);
+        n = add_entries(list, n, ACL_USER, r, least);
+        list[n++] = (AclEntry){ACL_GROUP_OBJ, own_group, (uint32_t)NO_ID};
+        n = add_entries(list, n, ACL_GROUP, r, least);
         list[n++] = (AclEntry){ACL_MASK, ACL_READ_WRITE, (uint32_t)NO_ID};
         list[n++] = (AclEntry){ACL_OTHER, 0, (uint32_t)NO_ID};
         memcpy(text, &(uint32_t){2}, 4); // the form's version
         memcpy(text + 4, list, n * sizeof(*list));
-        // A filesystem without lists leaves mode and group: then they decide who gets in.
-        (void)setxattr(path, "system.posix_acl_access", text, 4 + n * sizeof(*list), 0);
+        return setxattr(path, "system.posix_acl_access", text, 4 + n * sizeof(*list), 0) < 0
+                       ? -errno
+                       : 0;
 }
 
-static bool is_member(
-        const struct ControlRoleMembers *m, uid_t uid, const gid_t *gids, size_t n_gids)
+static bool is_member(const ControlRoleMembers *m, uid_t uid, const gid_t *gids, size_t n_gids)
 {
         for (size_t i = 0; i < m->n_uids; i++)
                 if (m->uids[i] == uid)
@@ -229,32 +230,4 @@ bool control_roles_allow(
 {
         return is_member(&r->of[CONTROL_ADMIN], uid, gids, n_gids) ||
                (role != CONTROL_ADMIN && is_member(&r->of[role], uid, gids, n_gids));
-}
-
-int control_peer(int fd, uid_t *ret_uid, gid_t **ret_gids, size_t *ret_n)
-{
-        struct ucred cred;
-        socklen_t len = sizeof(cred);
-        if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &cred, &len) < 0)
-                return -errno;
-
-        // SO_PEERGROUPS does not count the primary group; it goes last.
-        _cleanup_(freep) gid_t *gids = NULL;
-        len = 64 * sizeof(gid_t);
-        for (;;) {
-                gid_t *grown = realloc(gids, len + sizeof(gid_t));
-                if (!grown)
-                        return -ENOMEM;
-                gids = grown;
-                if (getsockopt(fd, SOL_SOCKET, SO_PEERGROUPS, gids, &len) == 0)
-                        break;
-                if (errno != ERANGE) // then len is what is needed
-                        return -errno;
-        }
-        size_t n = len / sizeof(gid_t);
-        gids[n++] = cred.gid;
-        *ret_uid = cred.uid;
-        *ret_gids = TAKE_PTR(gids);
-        *ret_n = n;
-        return 0;
 }

@@ -8,6 +8,7 @@
 #include "base/log.h"
 #include "build_id.h"
 #include "hub/commands.h"
+#include "hub/doors.h"
 #include "hub/spawn.h"
 #include <signal.h>
 #include <sys/epoll.h>
@@ -287,7 +288,10 @@ static int child_spawn(HubChild *c, Reason *reason)
                         .cage = &paths,
                         .keep_ambient = source && strcmp(module->description->name, "inotify") == 0,
                         .family_fd = h->family_fd};
-                r = spawn_child(&request, &born, reason);
+                if (source && module->description->doors)
+                        r = doors_get(h, &request.doors, reason);
+                if (r >= 0)
+                        r = spawn_child(&request, &born, reason);
         }
         if (r < 0) {
                 cage_paths_clear(&paths);

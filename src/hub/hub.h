@@ -9,6 +9,7 @@
 //   dispatch.c  attempts out: which delivery of which sink goes to which process
 //   judge.c     verdicts in: retry, hold, probe, dead letter
 //   pressure.c  shares of the store: which sources are paused, which letters are dropped
+//   doors.c     the sockets at which applications hand in events
 //   reload.c    from one configuration to the next; foresee.c: what it would find missing
 //   parked.c    what is owed to sinks that are gone
 //   poison.c    events at which the hub itself died
@@ -39,6 +40,7 @@ typedef struct Delivery Delivery;
 typedef struct Control Control;
 typedef struct Command Command;
 typedef struct Errand Errand;
+typedef struct Doors Doors;
 
 // Priorities on the loop: smaller runs first.
 enum {
@@ -213,6 +215,7 @@ struct Hub {
         unsigned n_commands;
         uint64_t next_command;
         Control *control;
+        Doors *doors; // NULL until a source asks for them
         bool all_paused; // the store is over 85 %, or a batch did not fit
         unsigned refused; // batches in a row that did not fit; 0 after one that did
         uint64_t refused_ever, room_retry_boot;

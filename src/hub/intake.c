@@ -9,6 +9,7 @@
 #include "base/json.h"
 #include "base/log.h"
 #include "hub/commands.h"
+#include "hub/doors.h"
 
 enum {
         CREDIT_SHRINKS = 4,   // a quarter each time: 4 MiB to 16 KiB, batches 1 MiB to 4 KiB
@@ -57,6 +58,8 @@ int source_send_start(HubSource *s)
 {
         s->degraded[0] = 0; // that was the process before; this one looks for itself
         int r = source_put_start(&s->child, s->number, source_config(s)->options, false);
+        if (r >= 0 && source_config(s)->module->description->doors)
+                r = doors_tell(s);
         if (r >= 0 && s->paused)
                 r = link_send(s->child.link, MESSAGE_PAUSE, SLICE_NULL);
         return r;

@@ -9,6 +9,7 @@
 #include "base/file.h"
 #include "base/log.h"
 #include "hub/commands.h"
+#include "hub/doors.h"
 #include "module/cage.h"
 #include <getopt.h>
 #include <libgen.h>
@@ -285,6 +286,7 @@ static void hub_end(Hub *h)
 {
         commands_stop(h);
         control_stop(h);
+        doors_close(h);
         for (unsigned i = 0; i < POOL_MAX; i++)
                 child_clear(&h->pool[i]);
         HubSource *s;

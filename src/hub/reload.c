@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "hub/commands.h"
+#include "hub/doors.h"
 
 static HubSource *source_by_name(Hub *h, const char *name)
 {
@@ -277,6 +278,7 @@ int hub_apply(Hub *h, Config *c, RuleSet *rules, Reason *reason)
         }
         apply_pool(h);
         control_roles_apply(h);
+        doors_apply(h);
         if (batch_try_commit(h) < 0) { // names in use that the store does not know
                 log_write(LOG_CRIT, &(LogFields){.message_id = MESSAGE_ID_STORE},
                         "the names of the configuration did not fit into the store: restarting "

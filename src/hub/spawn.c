@@ -67,6 +67,8 @@ void spawn_stop(void)
 
 static int spawn_ask(const SpawnRequest *r, const int *fds, Reason *reason)
 {
+        size_t fds_size =
+                sizeof(int) * (r->doors ? (size_t)_BIRTH_FD_MAX : (size_t)BIRTH_FDS_WITHOUT_DOORS);
         union {
                 struct cmsghdr head;
                 char space[CMSG_SPACE(sizeof(int) * _BIRTH_FD_MAX)];
@@ -76,7 +78,7 @@ static int spawn_ask(const SpawnRequest *r, const int *fds, Reason *reason)
         struct msghdr m = {.msg_iov = &iov,
                 .msg_iovlen = 1,
                 .msg_control = control.space,
-                .msg_controllen = sizeof control.space};
+                .msg_controllen = CMSG_SPACE(fds_size)};
 
         if (strlen(r->argv0) >= sizeof request.argv0 ||
                 strlen(r->instance) >= sizeof request.instance)
@@ -86,8 +88,8 @@ static int spawn_ask(const SpawnRequest *r, const int *fds, Reason *reason)
         struct cmsghdr *c = CMSG_FIRSTHDR(&m);
         c->cmsg_level = SOL_SOCKET;
         c->cmsg_type = SCM_RIGHTS;
-        c->cmsg_len = CMSG_LEN(sizeof(int) * _BIRTH_FD_MAX);
-        memcpy(CMSG_DATA(c), fds, sizeof(int) * _BIRTH_FD_MAX);
+        c->cmsg_len = CMSG_LEN(fds_size);
+        memcpy(CMSG_DATA(c), fds, fds_size);
         while (sendmsg(births.fd, &m, MSG_NOSIGNAL) < 0)
                 if (errno != EINTR)
                         return reason_errno(reason, -errno, "the births process is gone");
@@ -157,7 +159,9 @@ int spawn_child(const SpawnRequest *r, SpawnedChild *ret, Reason *reason)
         const int fds[_BIRTH_FD_MAX] = {[BIRTH_PROGRAM] = r->program_fd,
                 [BIRTH_LINK] = theirs,
                 [BIRTH_CAGE] = list,
-                [BIRTH_FAMILY] = r->family_fd};
+                [BIRTH_FAMILY] = r->family_fd,
+                [BIRTH_DOOR_STREAM] = r->doors ? r->doors[0] : -1,
+                [BIRTH_DOOR_DATAGRAM] = r->doors ? r->doors[1] : -1};
         q = spawn_ask(r, fds, reason);
         if (q >= 0)
                 q = spawn_answer(&answer, &pidfd, reason);

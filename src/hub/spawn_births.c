@@ -85,28 +85,32 @@ static void child_reset_signals(void)
         (void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
-static int child_place(const int *fds, int *program)
+static int child_place(const int *fds, int n_fds, int *program)
 {
         static const int places[] = {[BIRTH_LINK] = CHILD_FD_LINK,
                 [BIRTH_CAGE] = CHILD_FD_CAGE,
-                [BIRTH_FAMILY] = CHILD_FD_FAMILY};
+                [BIRTH_FAMILY] = CHILD_FD_FAMILY,
+                [BIRTH_DOOR_STREAM] = CHILD_FD_DOOR_STREAM,
+                [BIRTH_DOOR_DATAGRAM] = CHILD_FD_DOOR_DATAGRAM};
+        unsigned first_free = CHILD_FD_FIRST_FREE + (unsigned)(n_fds - BIRTH_FDS_WITHOUT_DOORS);
         int lifted[_BIRTH_FD_MAX];
 
-        for (int i = 0; i < _BIRTH_FD_MAX; i++) {
+        for (int i = 0; i < n_fds; i++) {
                 lifted[i] = fcntl(fds[i], F_DUPFD_CLOEXEC, FD_LIFT);
                 if (lifted[i] < 0)
                         return -errno;
         }
-        for (int i = BIRTH_LINK; i < _BIRTH_FD_MAX; i++)
+        for (int i = BIRTH_LINK; i < n_fds; i++)
                 if (dup2(lifted[i], places[i]) < 0)
                         return -errno;
-        if (syscall(SYS_close_range, (unsigned)CHILD_FD_FIRST_FREE, ~0u, 4u /* CLOEXEC */) < 0)
+        if (syscall(SYS_close_range, first_free, ~0u, 4u /* CLOEXEC */) < 0)
                 return -errno;
         *program = lifted[BIRTH_PROGRAM];
         return 0;
 }
 
-static _Noreturn void births_child(Births *b, const BirthRequest *r, const int *fds, int tell)
+static _Noreturn void births_child(
+        Births *b, const BirthRequest *r, const int *fds, int n_fds, int tell)
 {
         char *argv[] = {(char *)(uintptr_t)r->argv0, (char *)(uintptr_t)r->instance, NULL};
         int program = -1, error = 0;
@@ -117,7 +121,7 @@ static _Noreturn void births_child(Births *b, const BirthRequest *r, const int *
         child_reset_signals();
         if (!r->keep_ambient)
                 (void)prctl(PR_CAP_AMBIENT, PR_CAP_AMBIENT_CLEAR_ALL, 0, 0, 0);
-        error = child_place(fds, &program);
+        error = child_place(fds, n_fds, &program);
         if (error >= 0) {
                 (void)prctl(PR_SET_NAME, r->argv0);
                 (void)syscall(SYS_execveat, program, "", argv, b->environment, AT_EMPTY_PATH);
@@ -142,7 +146,8 @@ static int births_wait_exec(int fd)
         return n == (ssize_t)sizeof error ? error : 0;
 }
 
-static int births_birth(Births *b, const BirthRequest *r, const int *fds, BirthAnswer *ret)
+static int births_birth(
+        Births *b, const BirthRequest *r, const int *fds, int n_fds, BirthAnswer *ret)
 {
         int tell[2], pidfd = -1;
 
@@ -160,7 +165,7 @@ static int births_birth(Births *b, const BirthRequest *r, const int *fds, BirthA
         long pid =
                 syscall(SYS_clone, CLONE_PARENT | CLONE_PIDFD | SIGCHLD, NULL, &pidfd, NULL, NULL);
         if (pid == 0)
-                births_child(b, r, fds, tell[1]);
+                births_child(b, r, fds, n_fds, tell[1]);
         (void)close(tell[1]);
         if (pid < 0) {
                 ret->error = -errno;
@@ -198,7 +203,7 @@ static void births_answer(const Births *b, const BirthAnswer *a, int pidfd)
                         _exit(EXIT_FAILURE);
 }
 
-static ssize_t births_receive(const Births *b, BirthRequest *r, int *fds)
+static ssize_t births_receive(const Births *b, BirthRequest *r, int *fds, int *ret_n_fds)
 {
         union {
                 struct cmsghdr head;
@@ -216,9 +221,11 @@ static ssize_t births_receive(const Births *b, BirthRequest *r, int *fds)
         while (n < 0 && errno == EINTR);
         struct cmsghdr *c = n > 0 ? CMSG_FIRSTHDR(&m) : NULL;
         if (!c || c->cmsg_type != SCM_RIGHTS ||
-                c->cmsg_len != CMSG_LEN(sizeof(int) * _BIRTH_FD_MAX))
+                (c->cmsg_len != CMSG_LEN(sizeof(int) * _BIRTH_FD_MAX) &&
+                        c->cmsg_len != CMSG_LEN(sizeof(int) * BIRTH_FDS_WITHOUT_DOORS)))
                 return n == 0 ? 0 : -EBADMSG;
-        memcpy(fds, CMSG_DATA(c), sizeof(int) * _BIRTH_FD_MAX);
+        *ret_n_fds = (int)((c->cmsg_len - CMSG_LEN(0)) / sizeof(int));
+        memcpy(fds, CMSG_DATA(c), sizeof(int) * (size_t)*ret_n_fds);
         if (n != (ssize_t)sizeof *r)
                 return -EBADMSG;
         r->argv0[sizeof r->argv0 - 1] = r->instance[sizeof r->instance - 1] = '\0';
@@ -270,16 +277,16 @@ _Noreturn void births_main(int fd, pid_t hub, const char *module_dir)
         for (;;) {
                 BirthRequest r = {0};
                 BirthAnswer a = {0};
-                int fds[_BIRTH_FD_MAX];
+                int fds[_BIRTH_FD_MAX], n_fds = 0;
 
-                ssize_t n = births_receive(&b, &r, fds);
+                ssize_t n = births_receive(&b, &r, fds, &n_fds);
                 if (n <= 0)
                         _exit(n == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
-                int pidfd = births_birth(&b, &r, fds, &a);
+                int pidfd = births_birth(&b, &r, fds, n_fds, &a);
                 births_answer(&b, &a, pidfd);
                 if (pidfd >= 0)
                         (void)close(pidfd);
-                for (int i = 0; i < _BIRTH_FD_MAX; i++)
+                for (int i = 0; i < n_fds; i++)
                         (void)close(fds[i]);
         }
 }

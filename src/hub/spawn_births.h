@@ -5,8 +5,17 @@
 #include <stdint.h>
 #include <sys/types.h>
 
-// Descriptors that travel with a BirthRequest, in this order.
-enum { BIRTH_PROGRAM, BIRTH_LINK, BIRTH_CAGE, BIRTH_FAMILY, _BIRTH_FD_MAX };
+// Descriptors that travel with a BirthRequest, in this order; the doors only with some.
+enum {
+        BIRTH_PROGRAM,
+        BIRTH_LINK,
+        BIRTH_CAGE,
+        BIRTH_FAMILY,
+        BIRTH_DOOR_STREAM,
+        BIRTH_DOOR_DATAGRAM,
+        _BIRTH_FD_MAX,
+        BIRTH_FDS_WITHOUT_DOORS = BIRTH_DOOR_STREAM,
+};
 
 typedef struct BirthRequest {
         char argv0[96];

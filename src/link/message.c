@@ -94,6 +94,29 @@ int message_get_start(Slice p, MessageStart *ret)
         return e;
 }
 
+void message_put_peers(Buf *b, const MessagePeers *m)
+{
+        wire_put_u32(b, m->n_uids);
+        for (uint32_t i = 0; i < m->n_uids + m->n_gids; i++)
+                wire_put_u32(b, m->ids[i]);
+}
+
+int message_get_peers(Slice p, MessagePeers *ret)
+{
+        WireReader r = wire_reader(p);
+        uint32_t n_uids = wire_u32(&r);
+        size_t n = r.left / sizeof(uint32_t);
+        if (r.bad || n > MESSAGE_PEERS_MAX || n_uids > n)
+                return -EBADMSG;
+        MessagePeers m = {.n_uids = n_uids, .n_gids = (uint32_t)n - n_uids};
+        for (size_t i = 0; i < n; i++)
+                m.ids[i] = wire_u32(&r);
+        int e = finish(&r);
+        if (e == 0)
+                *ret = m;
+        return e;
+}
+
 void message_put_command(Buf *b, const MessageCommand *m)
 {
         wire_put_u64(b, m->ticket);

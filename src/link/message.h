@@ -25,6 +25,7 @@ typedef enum MessageType {
         MESSAGE_PAUSE,
         MESSAGE_RESUME,
         MESSAGE_COMMAND,    // MessageCommand: an operator's (belfry source doctor NAME)
+        MESSAGE_PEERS,      // MessagePeers: who may hand in events, to a source with doors; replaces the last
         // source -> hub
         MESSAGE_EVENTS = 48, // MessageEvents
         MESSAGE_STATE_GET,   // bytes from (exclusive; empty = first), u32 max bytes
@@ -52,6 +53,13 @@ typedef struct MessageStart {
         Slice hostname;
         bool for_command; // source: born to run one command; it makes no events
 } MessageStart;
+
+// u32 count of users, their uids, then the gids of groups to the end, u32 each.
+enum { MESSAGE_PEERS_MAX = 4096 }; // of both together
+typedef struct MessagePeers {
+        uint32_t n_uids, n_gids;
+        uint32_t ids[MESSAGE_PEERS_MAX]; // users first
+} MessagePeers;
 
 typedef struct MessageCommand {
         uint64_t ticket;
@@ -109,6 +117,8 @@ void message_put_hello(Buf *b, Slice build, Slice module);
 int message_get_hello(Slice p, uint32_t *ret_protocol, Slice *ret_build, Slice *ret_module) _must_use_;
 void message_put_start(Buf *b, const MessageStart *m);
 int message_get_start(Slice p, MessageStart *ret) _must_use_;
+void message_put_peers(Buf *b, const MessagePeers *m);
+int message_get_peers(Slice p, MessagePeers *ret) _must_use_;
 void message_put_command(Buf *b, const MessageCommand *m);
 int message_get_command(Slice p, MessageCommand *ret) _must_use_;
 void message_put_answer(Buf *b, const MessageAnswer *m);

@@ -151,8 +151,8 @@ int cage_lower_hub(Reason *reason)
         return capabilities_keep(~(1u << CAP_DAC_READ_SEARCH), ~0u, ~0u, reason);
 }
 
-int cage_enter(CageKind kind, int list_fd, int family_fd, pid_t parent, char *ret_missing,
-        size_t missing_size, Reason *reason)
+int cage_enter(CageKind kind, int list_fd, int family_fd, int first_free, pid_t parent,
+        char *ret_missing, size_t missing_size, Reason *reason)
 {
         _cleanup_(buf_deinitp) Buf list = BUF_INIT(CAGE_LIST_MAX);
 
@@ -165,7 +165,7 @@ int cage_enter(CageKind kind, int list_fd, int family_fd, pid_t parent, char *re
         if (r < 0)
                 return r;
         (void)close(list_fd);
-        if (syscall(SYS_close_range, (unsigned)CHILD_FD_FIRST_FREE, ~0u, 0u) < 0)
+        if (syscall(SYS_close_range, (unsigned)first_free, ~0u, 0u) < 0)
                 return reason_errno(reason, -errno, "cannot close what is left open");
         r = cage_drop_capabilities(reason);
         if (r < 0)

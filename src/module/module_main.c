@@ -231,8 +231,10 @@ static int module_child(Module *m)
         (void)signal(SIGPIPE, SIG_IGN);
         (void)prctl(PR_SET_NAME, m->name);
         module_limit_files(m->program->n_files);
-        int caged = cage_enter(m->program->cage, CHILD_FD_CAGE, CHILD_FD_FAMILY, module_parent(),
-                missing, sizeof missing, &reason);
+        int first_free =
+                CHILD_FD_FIRST_FREE + (m->program->description.doors ? (int)CHILD_DOORS : 0);
+        int caged = cage_enter(m->program->cage, CHILD_FD_CAGE, CHILD_FD_FAMILY, first_free,
+                module_parent(), missing, sizeof missing, &reason);
         int r = module_greet(m);
         if (r < 0)
                 module_fail(m, FAILURE_WORLD, "cannot speak to the hub: %s", strerror(-r));

@@ -344,6 +344,19 @@ static int source_command(Source *s, Slice payload)
         return r;
 }
 
+static int source_peers(Source *s, Slice payload)
+{
+        static MessagePeers m; // large
+        int r = message_get_peers(payload, &m);
+        if (r < 0 || !s->table->peers)
+                return -EBADMSG;
+        s->table->peers(s->instance, &(SourcePeers){.uids = m.ids,
+                                             .n_uids = m.n_uids,
+                                             .gids = m.ids + m.n_uids,
+                                             .n_gids = m.n_gids});
+        return 0;
+}
+
 static int source_frame(void *owner, uint16_t type, Slice payload)
 {
         Source *s = owner;
@@ -370,6 +383,8 @@ static int source_frame(void *owner, uint16_t type, Slice payload)
                 return source_state_rows(s, payload);
         case MESSAGE_COMMAND:
                 return source_command(s, payload);
+        case MESSAGE_PEERS:
+                return source_peers(s, payload);
         case MESSAGE_PAUSE:
                 if (!s->paused && s->table->pause)
                         s->table->pause(s->instance);
@@ -418,6 +433,7 @@ int source_main(const SourceModule *m, int argc, char **argv)
                         .types = m->types,
                         .n_types = m->n_types,
                         .own_types = m->own_types,
+                        .doors = m->doors,
                         .commands = m->commands,
                         .n_commands = m->n_commands,
                         .checks = m->check},
@@ -451,6 +467,12 @@ const char *source_hostname(const Source *s)
 const char *source_credentials_dir(const Source *s)
 {
         return s->credentials_dir;
+}
+
+int source_door(const Source *s, SourceDoor which)
+{
+        assert(s->table->doors);
+        return which == DOOR_STREAM ? CHILD_FD_DOOR_STREAM : CHILD_FD_DOOR_DATAGRAM;
 }
 
 int source_state_get(Source *s, Slice from, size_t max)

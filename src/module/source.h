@@ -25,6 +25,13 @@ typedef struct SourceEvent {
         Slice data;         // one JSON object
 } SourceEvent;
 
+typedef struct SourcePeers {
+        const uint32_t *uids, *gids;
+        size_t n_uids, n_gids;
+} SourcePeers;
+
+typedef enum SourceDoor { DOOR_STREAM, DOOR_DATAGRAM } SourceDoor;
+
 typedef struct SourceModule {
         const char *name, *summary;
         const Option *options;
@@ -34,6 +41,9 @@ typedef struct SourceModule {
         bool own_types; // beside them any type that event_type_is_own() (an application names it)
         bool needs_network; // its cage lets it create INET sockets
         const char *const *reads; // NULL, or paths beside those of its options, up to a NULL: shown by its cage
+        // It is handed the sockets at which applications hand in events (source_door()); the hub binds
+        // them, so that they outlive it, and tells it by peers() who may. One instance at most.
+        bool doors;
         const SourceCommand *commands; // may be NULL
         size_t n_commands;
 
@@ -42,6 +52,10 @@ typedef struct SourceModule {
         // and whenever a configuration is loaded, so that a fault has its file, line and column, and
         // once more before start(). May be NULL.
         void (*check)(const void *options, OptionFaults *f);
+
+        // With doors: who may hand in events, some time after start() and again after each change. To
+        // be copied.
+        void (*peers)(void *instance, const SourcePeers *peers);
 
         // Begin. position is absent (data NULL) the first time. *ret_instance is handed to the rest.
         // A negative return ends the process as source_fail() does, with the reason.
@@ -65,6 +79,8 @@ sd_event *source_loop(Source *s);
 const char *source_name(const Source *s);     // the instance
 const char *source_hostname(const Source *s);
 const char *source_credentials_dir(const Source *s); // NULL when there is none
+// With doors: a listening SOCK_STREAM, a bound SOCK_DGRAM that brings SCM_CREDENTIALS; not to be closed.
+int source_door(const Source *s, SourceDoor which);
 
 // Born to run one command (its usual process is down, or it left the configuration): start() must
 // succeed without touching the world, no event is made, the hub stops the process after the answer.

@@ -1,0 +1,289 @@
+// SPDX-License-Identifier: MIT
+// The life of an app source: lines become events of a batch, a batch is handed over when nobody else
+// has something to say at that moment or when it is large, and what waited for it is answered when the
+// hub says that it is durable. While the hub asks for a pause, or there is no credit, nothing is read
+// and whoever writes waits.
+#include "app.h"
+
+#include "base/clock.h"
+#include "base/limits.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/random.h>
+
+enum {
+        PRIORITY_COMMIT = 10, // behind everything that reads
+        EVENT_ROOM = 1024,    // of a record, beside data and subject
+        STATS_USEC = 200 * 1000,
+        TICK_ACCURACY_USEC = 1000,
+};
+
+static void app_failed(App *a, int r, const char *what)
+{
+        source_fail(a->source, false, "%s: %s", what, strerror(-r));
+}
+
+// ---- batches
+
+static void app_commit(App *a)
+{
+        if (!a->begun)
+                return;
+        uint64_t batch;
+        a->begun = false;
+        a->n_batch = 0;
+        int r = source_commit(a->source, &batch);
+        if (r < 0)
+                app_failed(a, r, "cannot hand over events");
+        a->batch = batch + 1;
+        (void)sd_event_source_set_enabled(a->commit, SD_EVENT_OFF);
+}
+
+static int on_commit(sd_event_source *e, void *userdata)
+{
+        app_commit(userdata);
+        return 0;
+}
+
+static void app_begin(App *a)
+{
+        if (a->begun)
+                return;
+        source_begin(a->source);
+        a->begun = true;
+        (void)sd_event_source_set_enabled(a->commit, SD_EVENT_ONESHOT);
+}
+
+bool app_may_take(const App *a)
+{
+        return a->ready && !a->stopping && source_may_send(a->source);
+}
+
+static int key_make(AppTaken *t)
+{
+        uint8_t random[APP_ID];
+        if (getrandom(random, sizeof(random), 0) != (ssize_t)sizeof(random))
+                return -EIO;
+        digest_hex(random, sizeof(random), t->key);
+        t->key[2 * sizeof(random)] = 0;
+        t->made = true;
+        return 0;
+}
+
+int app_take(App *a, uid_t uid, Slice text, AppTaken *ret, Reason *reason)
+{
+        AppLine line;
+        AppTaken t = {0};
+        char material[APP_MATERIAL_MAX];
+        int r = app_line_parse(&a->parser, text, &line, reason);
+        if (r < 0)
+                return r;
+        size_t bytes = line.data.len + line.subject.len * 6 + EVENT_ROOM;
+        if (bytes > source_batch_max(a->source))
+                return reason_set(reason, -EINVAL,
+                        "the event does not fit into limits.event (%zu bytes)",
+                        source_batch_max(a->source));
+        if (a->begun && source_batch_bytes(a->source) + bytes > source_batch_max(a->source))
+                app_commit(a);
+        if (!app_may_take(a))
+                return -EAGAIN;
+        if (!line.key.data) {
+                r = key_make(&t);
+                if (r < 0)
+                        return reason_errno(reason, -EINVAL, "cannot make a key");
+                line.key = slice_of(t.key);
+        }
+        Slice id_material = app_material(material, uid, line.key);
+        r = record_id(&(RecordOrigin){.instance = source_name(a->source)}, id_material, t.id);
+        if (r < 0)
+                return r;
+        app_begin(a);
+        source_add(a->source, &(SourceEvent){.time_usec = line.time_usec,
+                                      .type = line.type,
+                                      .subject = line.subject,
+                                      .id_material = id_material,
+                                      .data = line.data});
+        t.batch = a->batch;
+        a->counts.accepted++;
+        if (++a->n_batch >= APP_BATCH_EVENTS ||
+                source_batch_bytes(a->source) >= source_batch_target(a->source))
+                app_commit(a);
+        app_stats_soon(a);
+        *ret = t;
+        return 0;
+}
+
+// ---- time
+
+static int on_tick(sd_event_source *e, uint64_t usec, void *userdata)
+{
+        App *a = userdata;
+        uint64_t now = clock_boot_usec();
+        Client *c, *next;
+        a->tick_at = 0;
+        if (a->accept && !a->stopping)
+                (void)sd_event_source_set_enabled(a->accept, SD_EVENT_ON);
+        for (c = LIST_FIRST(&a->clients); c; c = next) {
+                next = LIST_NEXT(c, link);
+                if (!client_over(c, now))
+                        client_look(c);
+        }
+        return 0;
+}
+
+void app_tick(App *a, uint64_t usec)
+{
+        uint64_t at = clock_boot_usec() + usec;
+        if (a->tick_at && a->tick_at <= at)
+                return;
+        a->tick_at = at;
+        (void)sd_event_source_set_time(a->tick, at);
+        (void)sd_event_source_set_enabled(a->tick, SD_EVENT_ONESHOT);
+}
+
+static void app_stats(App *a)
+{
+        const AppCounts *n = &a->counts;
+        json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connections",
+                (json_int_t)a->n_clients, "connected", (json_int_t)n->connected, "turned_away",
+                (json_int_t)n->turned_away, "accepted", (json_int_t)n->accepted, "refused",
+                (json_int_t)n->refused, "duplicates", (json_int_t)n->duplicates, "dropped",
+                (json_int_t)n->dropped);
+        source_stats(a->source, j);
+        json_decref(j);
+}
+
+static int on_stats(sd_event_source *e, uint64_t usec, void *userdata)
+{
+        app_stats(userdata);
+        return 0;
+}
+
+void app_stats_soon(App *a)
+{
+        int enabled;
+        if (sd_event_source_get_enabled(a->stats, &enabled) < 0 || enabled != SD_EVENT_OFF)
+                return;
+        (void)sd_event_source_set_time_relative(a->stats, STATS_USEC);
+        (void)sd_event_source_set_enabled(a->stats, SD_EVENT_ONESHOT);
+}
+
+// ---- what the hub says
+
+static void app_maybe_ready(App *a)
+{
+        if (a->ready || !a->told || a->stopping)
+                return;
+        int r = doors_open(a);
+        if (r < 0)
+                app_failed(a, r, "cannot watch the sockets");
+        a->ready = true;
+        app_stats(a);
+        source_ready(a->source);
+}
+
+void app_peers(void *instance, const SourcePeers *peers)
+{
+        App *a = instance;
+        doors_peers(a, peers);
+        a->told = true;
+        app_maybe_ready(a);
+}
+
+static void app_maybe_stopped(App *a)
+{
+        if (!a->stopping || a->durable + 1 < a->batch)
+                return;
+        app_stats(a);
+        source_stopped(a->source);
+}
+
+void app_durable(void *instance, uint64_t batch)
+{
+        App *a = instance;
+        Client *c;
+        a->durable = batch;
+        LIST_FOREACH (c, &a->clients, link)
+                client_durable(c);
+        app_maybe_stopped(a);
+}
+
+void app_pause(void *instance)
+{
+        (void)instance; // each client asks before it reads
+}
+
+void app_resume(void *instance)
+{
+        App *a = instance;
+        Client *c;
+        LIST_FOREACH (c, &a->clients, link)
+                client_look(c);
+}
+
+// What was taken is answered; what was not will be refused by the closed connection.
+void app_stop(void *instance)
+{
+        App *a = instance;
+        a->stopping = true;
+        if (a->accept)
+                (void)sd_event_source_set_enabled(a->accept, SD_EVENT_OFF);
+        app_commit(a);
+        app_maybe_stopped(a);
+}
+
+void app_free(void *instance)
+{
+        App *a = instance;
+        Client *c;
+        User *u;
+        while ((c = LIST_FIRST(&a->clients)))
+                client_free(c);
+        while ((u = LIST_FIRST(&a->users))) {
+                LIST_REMOVE(u, link);
+                free(u);
+        }
+        sd_event_source_disable_unref(a->accept);
+        sd_event_source_disable_unref(a->commit);
+        sd_event_source_disable_unref(a->tick);
+        sd_event_source_disable_unref(a->stats);
+        app_parser_deinit(&a->parser);
+        free(a->uids);
+        free(a->gids);
+        free(a);
+}
+
+static int app_timers(App *a)
+{
+        int r = sd_event_add_defer(a->event, &a->commit, on_commit, a);
+        if (r >= 0)
+                r = sd_event_source_set_priority(a->commit, PRIORITY_COMMIT);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(a->commit, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time(
+                        a->event, &a->tick, CLOCK_BOOTTIME, 0, TICK_ACCURACY_USEC, on_tick, a);
+        if (r >= 0)
+                r = sd_event_source_set_enabled(a->tick, SD_EVENT_OFF);
+        if (r >= 0)
+                r = sd_event_add_time(
+                        a->event, &a->stats, CLOCK_BOOTTIME, 0, STATS_USEC, on_stats, a);
+        return r < 0 ? r : sd_event_source_set_enabled(a->stats, SD_EVENT_OFF);
+}
+
+int app_start(Source *s, const void *options, Slice position, void **ret_instance, Reason *reason)
+{
+        App *a = calloc(1, sizeof(*a));
+        if (!a)
+                return reason_set(reason, -ENOMEM, "out of memory");
+        *ret_instance = a;
+        a->source = s;
+        a->options = options;
+        a->event = source_loop(s);
+        a->batch = 1;
+        a->max_line = a->options->max_line;
+        app_parser_init(&a->parser);
+        int r = app_timers(a);
+        return r < 0 ? reason_errno(reason, r, "cannot set up") : 0;
+}
