@@ -95,7 +95,7 @@ int app_take(App *a, uid_t uid, Slice text, AppTaken *ret, Reason *reason)
                 line.key = slice_of(t.key);
         }
         Slice id_material = app_material(material, uid, line.key);
-        r = record_id(&(RecordOrigin){.instance = source_name(a->source)}, id_material, t.id);
+        r = record_id(&a->origin, id_material, t.id);
         if (r < 0)
                 return r;
         app_begin(a);
@@ -145,11 +145,9 @@ void app_tick(App *a, uint64_t usec)
 static void app_stats(App *a)
 {
         const AppCounts *n = &a->counts;
-        json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connections",
-                (json_int_t)a->n_clients, "connected", (json_int_t)n->connected, "turned_away",
-                (json_int_t)n->turned_away, "accepted", (json_int_t)n->accepted, "refused",
-                (json_int_t)n->refused, "duplicates", (json_int_t)n->duplicates, "dropped",
-                (json_int_t)n->dropped);
+        json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I}", "connections", (json_int_t)a->n_clients,
+                "connected", (json_int_t)n->connected, "turned_away", (json_int_t)n->turned_away,
+                "accepted", (json_int_t)n->accepted, "refused", (json_int_t)n->refused);
         source_stats(a->source, j);
         json_decref(j);
 }
@@ -281,6 +279,7 @@ int app_start(Source *s, const void *options, Slice position, void **ret_instanc
         a->source = s;
         a->options = options;
         a->event = source_loop(s);
+        (void)snprintf(a->origin.instance, sizeof(a->origin.instance), "%s", source_name(s));
         a->batch = 1;
         a->max_line = a->options->max_line;
         app_parser_init(&a->parser);

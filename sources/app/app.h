@@ -37,7 +37,7 @@ typedef struct User {
 } User;
 
 typedef struct AppCounts {
-        uint64_t accepted, refused, duplicates, dropped, connected, turned_away;
+        uint64_t accepted, refused, connected, turned_away;
 } AppCounts;
 
 struct App {
@@ -63,18 +63,20 @@ struct App {
         uint8_t chunk[APP_CHUNK]; // what is read goes through here; nothing stays in it
         size_t max_line;
         AppCounts counts;
+        RecordOrigin origin; // whose events they are: for the id alone
 };
 
 // What became of one line.
 typedef struct AppTaken {
-        uint64_t batch; // to be answered once this one is durable
+        uint64_t batch;  // to be answered once this one is durable
         char id[ID_HEX]; // no NUL behind it
-        bool made; // it had no key: the server made one
+        bool made;       // it had no key: the server made one
         char key[2 * APP_ID + 1];
 } AppTaken;
 
 // app.c
-int app_start(Source *s, const void *options, Slice position, void **ret_instance, Reason *reason) _must_use_;
+int app_start(Source *s, const void *options, Slice position, void **ret_instance,
+        Reason *reason) _must_use_;
 void app_peers(void *instance, const SourcePeers *peers);
 void app_durable(void *instance, uint64_t batch);
 void app_pause(void *instance);
@@ -82,7 +84,7 @@ void app_resume(void *instance);
 void app_stop(void *instance);
 void app_free(void *instance);
 bool app_may_take(const App *a); // is there credit for another event?
-// 0: the event is in the batch (or was there before). -EINVAL: refused, with a reason for the client.
+// 0: the event is in the batch. -EINVAL: refused, with a reason for the client.
 // -EAGAIN: not now; when it may be taken client_look() is called.
 int app_take(App *a, uid_t uid, Slice line, AppTaken *ret, Reason *reason) _must_use_;
 void app_stats_soon(App *a);

@@ -119,8 +119,7 @@ static int on_accept(sd_event_source *e, int fd, uint32_t events, void *userdata
 
 int doors_open(App *a)
 {
-        return sd_event_add_io(
-                a->event, &a->accept, source_door(a->source, DOOR_STREAM), EPOLLIN, on_accept, a);
+        return sd_event_add_io(a->event, &a->accept, source_door(a->source), EPOLLIN, on_accept, a);
 }
 
 void doors_peers(App *a, const SourcePeers *p)

@@ -13,7 +13,7 @@ const Option app_options[] = {
                 .max = "15M",
                 .def = "256K",
                 .since = "0.1",
-                .prose = "The longest line, or datagram, that is taken. A longer line is refused "
+                .prose = "The longest line that is taken. A longer line is refused "
                          "and its connection closed. An event must fit into limits.event as well."},
         {.name = "rate",
                 .type = OPTION_INT,
@@ -25,8 +25,7 @@ const Option app_options[] = {
                 .since = "0.1",
                 .prose = "How many lines a second are taken from one user, over all of its "
                          "connections; after a pause up to a second's worth at once. Beyond it the "
-                         "connections are read more slowly, so that whoever writes waits; of "
-                         "datagrams what is beyond it is dropped."},
+                         "connections are read more slowly, so that whoever writes waits."},
         {.name = "connections",
                 .type = OPTION_INT,
                 AT(int64_t, connections),

@@ -6,7 +6,7 @@
 #include "event/schema.h"
 
 typedef struct AppOptions {
-        uint64_t max_line;   // bytes of one line or datagram
+        uint64_t max_line;   // bytes of one line
         int64_t rate;        // events a second of one user
         int64_t connections; // of one user
         uint64_t line_usec;  // how long a line may take to come, and an answer to be read

@@ -108,7 +108,7 @@ static void warn_unused(Loader *l, const char *kind, const char *name, Place pla
         diagnose(l->d, SEVERITY_WARNING, place, path, "%s", why);
 }
 
-// The sockets of applications are one pair, so one source can have them.
+// The socket of applications is one, so one source can have them.
 static void check_doors(Loader *l)
 {
         const Config *c = l->config;

@@ -108,7 +108,8 @@ int main(int argc, char **argv)
         int r = own ? common(argv[1], argv[3], &out) : of_program(argv[1], argv[2], &out);
         if (r == -EINVAL)
                 return usage();
-        if (r < 0 || fwrite(out.data, 1, out.len, stdout) != out.len || fflush(stdout) != 0)
+        if (r < 0 || (out.len > 0 && fwrite(out.data, 1, out.len, stdout) != out.len) ||
+                fflush(stdout) != 0)
                 return 1;
         return 0;
 }

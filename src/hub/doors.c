@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
-// See doors.h. Who may hand in events is said twice: the kernel asks the access list of the two socket
-// files when somebody connects or sends (of a datagram nobody knows the supplementary groups later),
-// and the source asks its own list for each connection, since a file system may have no access lists.
+// See doors.h. Who may hand in events is said twice: the kernel asks the access list of the socket file
+// when somebody connects, and the source asks its own list for each connection, since a file system
+// may have no access lists.
 #include "hub/doors.h"
 
 #include "base/log.h"
@@ -13,14 +13,14 @@
 enum { DOOR_BACKLOG = 512 };
 
 struct Doors {
-        int fds[2]; // stream, datagram
-        char *paths[2];
+        int fds[1];
+        char *paths[1];
         ControlRoles roles;
         bool said; // that the file system has no access lists
 };
 
-static const char *const door_names[] = {"events", "events.dgram"};
-static const int door_types[] = {SOCK_STREAM, SOCK_DGRAM};
+static const char *const door_names[] = {"events"};
+static const int door_types[] = {SOCK_STREAM};
 
 static Doors *doors_free(Doors *d)
 {
@@ -78,7 +78,7 @@ static int doors_new(Hub *h, Doors **ret, Reason *reason)
         _cleanup_(doors_freep) Doors *d = calloc(1, sizeof(*d));
         if (!d)
                 return reason_set(reason, -ENOMEM, "out of memory");
-        d->fds[0] = d->fds[1] = -1;
+        d->fds[0] = -1;
         for (unsigned i = 0; i < N_ELEMENTS(d->fds); i++) {
                 if (asprintf(&d->paths[i], "%s/%s", h->runtime_dir, door_names[i]) < 0) {
                         d->paths[i] = NULL;
@@ -88,10 +88,7 @@ static int doors_new(Hub *h, Doors **ret, Reason *reason)
                 if (r < 0)
                         return reason_errno(reason, r, "cannot bind %s", d->paths[i]);
         }
-        int r = doors_judge(h, d), yes = 1;
-        // Before the first datagram: what is sent while nobody reads has its sender with it too.
-        if (r >= 0 && setsockopt(d->fds[1], SOL_SOCKET, SO_PASSCRED, &yes, sizeof(yes)) < 0)
-                r = -errno;
+        int r = doors_judge(h, d);
         if (r >= 0 && listen(d->fds[0], DOOR_BACKLOG) < 0)
                 r = -errno;
         if (r < 0)

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The doors of applications: RUNTIME_DIR/events (stream) and RUNTIME_DIR/events.dgram. The hub binds
-// them and hands them to the source that has them in its description, so that a client which connects
-// while that process is being born again waits instead of being refused. It never reads from them.
+// The door of applications: RUNTIME_DIR/events, a stream socket. The hub binds
+// it and hands it to the source that has it in its description, so that a client which connects
+// while that process is being born again waits instead of being refused. It never reads from it.
 #pragma once
 
 #include "hub/hub.h"
 
-// The two descriptors, bound at the first call. They stay the doors' own.
+// The descriptor, bound at the first call. It stays the doors' own.
 int doors_get(Hub *h, const int **ret_fds, Reason *reason) _must_use_;
 // Tells the source who may hand in events.
 int doors_tell(HubSource *s) _must_use_;

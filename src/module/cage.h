@@ -15,10 +15,10 @@ typedef enum CageKind {
         _CAGE_KIND_MAX,
 } CageKind;
 
-// Descriptors a child finds at birth; 0-2 are null, null and the hub's standard error. The doors of
-// applications (a listening stream socket, a datagram socket) are there for modules that ask for them.
+// Descriptors a child finds at birth; 0-2 are null, null and the hub's standard error. The door of
+// applications (a listening stream socket) is there for modules that ask for it.
 enum { CHILD_FD_LINK = 3, CHILD_FD_CAGE = 4, CHILD_FD_FAMILY = 5, CHILD_FD_FIRST_FREE = 6 };
-enum { CHILD_FD_DOOR_STREAM = 6, CHILD_FD_DOOR_DATAGRAM = 7, CHILD_DOORS = 2 };
+enum { CHILD_FD_DOOR_STREAM = 6, CHILD_DOORS = 1 };
 
 // The list: a sealed memfd of entries, each ended by NUL since a path may hold any other byte:
 // "r PATH" (read below), "d PATH" (list directories below, no file), "x PATH" (read and execute).
@@ -28,8 +28,8 @@ int cage_list_new(char *const *entries, int *ret_fd) _must_use_;
 // In a child, first thing: rlimits, PR_SET_DUMPABLE 0, PDEATHSIG KILL with parent re-check, shared
 // lock on family.lock, Landlock from fd list_fd, seccomp for kind. ret_missing: words for what the
 // kernel does not offer ("" = all in place). Descriptors from first_free on are closed.
-int cage_enter(CageKind kind, int list_fd, int family_fd, int first_free, pid_t parent, char *ret_missing,
-               size_t missing_size, Reason *reason) _must_use_;
+int cage_enter(CageKind kind, int list_fd, int family_fd, int first_free, pid_t parent,
+        char *ret_missing, size_t missing_size, Reason *reason) _must_use_;
 // The hub before anything else: the capability to read every directory is for the inotify source. It
 // stays permitted, since the births process hands it on, and is in force nowhere else.
 int cage_lower_hub(Reason *reason) _must_use_;

@@ -469,10 +469,10 @@ const char *source_credentials_dir(const Source *s)
         return s->credentials_dir;
 }
 
-int source_door(const Source *s, SourceDoor which)
+int source_door(const Source *s)
 {
         assert(s->table->doors);
-        return which == DOOR_STREAM ? CHILD_FD_DOOR_STREAM : CHILD_FD_DOOR_DATAGRAM;
+        return CHILD_FD_DOOR_STREAM;
 }
 
 int source_state_get(Source *s, Slice from, size_t max)

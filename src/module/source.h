@@ -20,17 +20,15 @@ typedef struct SourceEvent {
         uint64_t time_usec; // wall; 0 = now
         const char *type;   // a name from the module's table, or "source.gap"
         Slice subject;
-        Slice key;          // empty: the subject
-        Slice id_material;  // what makes the event this event
-        Slice data;         // one JSON object
+        Slice key;         // empty: the subject
+        Slice id_material; // what makes the event this event
+        Slice data;        // one JSON object
 } SourceEvent;
 
 typedef struct SourcePeers {
         const uint32_t *uids, *gids;
         size_t n_uids, n_gids;
 } SourcePeers;
-
-typedef enum SourceDoor { DOOR_STREAM, DOOR_DATAGRAM } SourceDoor;
 
 typedef struct SourceModule {
         const char *name, *summary;
@@ -40,7 +38,8 @@ typedef struct SourceModule {
         size_t n_types;
         bool own_types; // beside them any type that event_type_is_own() (an application names it)
         bool needs_network; // its cage lets it create INET sockets
-        const char *const *reads; // NULL, or paths beside those of its options, up to a NULL: shown by its cage
+        const char *const *
+                reads; // NULL, or paths beside those of its options, up to a NULL: shown by its cage
         // It is handed the sockets at which applications hand in events (source_door()); the hub binds
         // them, so that they outlive it, and tells it by peers() who may. One instance at most.
         bool doors;
@@ -59,7 +58,8 @@ typedef struct SourceModule {
 
         // Begin. position is absent (data NULL) the first time. *ret_instance is handed to the rest.
         // A negative return ends the process as source_fail() does, with the reason.
-        int (*start)(Source *s, const void *options, Slice position, void **ret_instance, Reason *reason);
+        int (*start)(Source *s, const void *options, Slice position, void **ret_instance,
+                Reason *reason);
         // Rows that source_state_get() asked for; more: ask again from the last key. NULL if unused.
         int (*state)(void *instance, Slice key, Slice value);
         int (*state_end)(void *instance, bool more);
@@ -69,18 +69,18 @@ typedef struct SourceModule {
         // A verb of `commands`; arguments is an object ({"argument": "..."} when one was given). It is
         // answered by source_answer(), now or later, in one piece or several. Commands may overlap.
         void (*command)(void *instance, uint64_t ticket, const char *verb, const json_t *arguments);
-        void (*stop)(void *instance);   // last chance to commit what is ready; then source_stopped()
+        void (*stop)(void *instance); // last chance to commit what is ready; then source_stopped()
         void (*free)(void *instance);
 } SourceModule;
 
 int source_main(const SourceModule *m, int argc, char **argv);
 
 sd_event *source_loop(Source *s);
-const char *source_name(const Source *s);     // the instance
+const char *source_name(const Source *s); // the instance
 const char *source_hostname(const Source *s);
 const char *source_credentials_dir(const Source *s); // NULL when there is none
-// With doors: a listening SOCK_STREAM, a bound SOCK_DGRAM that brings SCM_CREDENTIALS; not to be closed.
-int source_door(const Source *s, SourceDoor which);
+// With doors: a listening SOCK_STREAM; not to be closed.
+int source_door(const Source *s);
 
 // Born to run one command (its usual process is down, or it left the configuration): start() must
 // succeed without touching the world, no event is made, the hub stops the process after the answer.
@@ -109,12 +109,13 @@ size_t source_batch_target(const Source *s); // end a batch of several events ab
 int source_commit(Source *s, uint64_t *ret_batch) _must_use_;
 
 int source_state_get(Source *s, Slice from, size_t max) _must_use_;
-void source_ready(Source *s);                          // armed and scanned
+void source_ready(Source *s); // armed and scanned
 // Running, but something is missing; NULL = well again. Shows in status and makes it degraded.
 void source_degraded(Source *s, const char *format, ...) _printf_(2, 3);
 // Gives up: the hub shows the reason and restarts the process with back-off (world) or waits for a
 // reload (config). Does not return to the loop.
 void source_fail(Source *s, bool config, const char *format, ...) _printf_(3, 4);
 void source_stopped(Source *s); // nothing more will come
-void source_log(Source *s, int level, const char *message_id, const char *format, ...) _printf_(4, 5);
+void source_log(Source *s, int level, const char *message_id, const char *format, ...)
+        _printf_(4, 5);
 void source_stats(Source *s, const json_t *object); // for status; replaces the last

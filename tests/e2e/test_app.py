@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: MIT
+"""The app source through the real daemon: answers after the commit, in order; refusals; limits; kills."""
+import json
+import os
+import signal
+import socket
+
+import pytest
+from harness import wait_for
+
+
+def config(receiver, options="", extra=""):
+    return f"""
+sources = {{ apps = {{ module = "app"; {options} }}; }};
+sinks = {{ hook = {{ module = "http"; url = "{receiver.url}"; }}; }};
+rules = ( {{ name = "all"; from = [ "apps" ]; to = [ "hook" ]; }} );
+{extra}
+"""
+
+
+class Client:
+    def __init__(self, daemon):
+        self.socket = socket.socket(socket.AF_UNIX)
+        self.socket.settimeout(20)
+        self.socket.connect(str(daemon.run / "events"))
+        self.answers = self.socket.makefile("rb")
+
+    def send(self, *lines):
+        self.socket.sendall(b"".join((l if isinstance(l, str) else json.dumps(l)).encode() + b"\n" for l in lines))
+
+    def answer(self):
+        line = self.answers.readline()
+        return json.loads(line) if line else None
+
+    def ask(self, *lines):
+        self.send(*lines)
+        return [self.answer() for _ in lines]
+
+
+def test_pipelined_lines_are_answered_in_order(daemon, receiver):
+    daemon.write(config(receiver))
+    daemon.start()
+    c = Client(daemon)
+    answers = c.ask(*({"type": "backup.done", "id": f"k{i}", "subject": "db", "data": {"n": i}} for i in range(300)))
+    assert len({a["id"] for a in answers}) == 300
+    requests = receiver.wait(300)
+    assert {r.id: r.event["data"]["n"] for r in requests} == {a["id"]: i for i, a in enumerate(answers)}
+    assert requests[0].event["subject"] == "db" and requests[0].event["type"] == "backup.done"
+    (made,) = c.ask({"type": "backup.done"})
+    assert len(made["key"]) == 32 and made["id"] not in {a["id"] for a in answers}
+
+
+def test_refusals_stand_in_their_place(daemon, receiver):
+    daemon.write(config(receiver))
+    daemon.start()
+    c = Client(daemon)
+    bad = ["{", "[]", {"subject": "x"}, {"type": "file.created"}, {"type": "Bad"}, {"type": "a.b", "more": 1},
+           {"type": "a.b", "time": "today"}, {"type": "a.b", "id": ""}, {"type": "a.b", "data": 1},
+           {"type": "a.b", "id": "x" * 257}, '{"type":"a.b","type":"a.c"}']
+    answers = c.ask({"type": "a.first"}, *bad, {"type": "a.last"})
+    assert ["error" in a for a in answers] == [False] + [True] * len(bad) + [False]
+    c.send({"type": "a.whole"})
+    c.socket.sendall(b'{"type":"a.half"}')
+    c.socket.shutdown(socket.SHUT_WR)
+    assert "id" in c.answer() and "id" in c.answer() and c.answer() is None
+    receiver.wait(4)
+    assert sorted(r.event["type"] for r in receiver.all()) == ["a.first", "a.half", "a.last", "a.whole"]
+
+
+def test_limits(daemon, receiver):
+    daemon.write(config(receiver, 'max_line = "1K"; rate = 50; connections = 2; line_timeout = "1s";'))
+    daemon.start()
+    c, half = Client(daemon), Client(daemon)
+    assert "connections" in Client(daemon).answer()["error"]
+    half.socket.sendall(b'{"type":')
+    assert "line_timeout" in half.answer()["error"] and half.answer() is None
+    assert all("id" in a for a in c.ask(*({"type": "a.b"} for _ in range(80))))
+    c.send({"type": "a.b", "data": {"x": "y" * 1024}})
+    assert "max_line" in c.answer()["error"] and c.answer() is None
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="becomes another user")
+def test_who_may(daemon, receiver):
+    daemon.write(config(receiver, extra='control = { admin = [ "root" ]; };'))
+    daemon.start()
+    r, w = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.setgroups([])
+            os.setgid(65534)
+            os.setuid(65534)
+            said = Client(daemon).answer()
+            os.write(w, b"refused" if said and "error" in said else b"taken")
+        except PermissionError:
+            os.write(w, b"refused")
+        finally:
+            os._exit(0)
+    os.waitpid(pid, 0)
+    assert os.read(r, 20) == b"refused"
+    assert "id" in Client(daemon).ask({"type": "a.b"})[0]
+
+
+def test_acknowledged_survives_kills(daemon, receiver):
+    receiver.answer = lambda request: 503
+    daemon.write(config(receiver))
+    daemon.start()
+    told = [a["id"] for a in Client(daemon).ask(*({"type": "a.b", "id": f"k{i}"} for i in range(50)))]
+    (pid,) = [p for name, p in daemon.children().items() if name == "belfry-source-app"]
+    os.kill(pid, signal.SIGKILL)
+    told += [a["id"] for a in Client(daemon).ask({"type": "a.b", "id": "k50"})]  # waits for the new process
+    daemon.kill()
+    receiver.answer = lambda request: 200
+    daemon.start()
+    wait_for(lambda: set(told) <= {r.id for r in receiver.all()}, "what was acknowledged")
