@@ -227,7 +227,7 @@ static bool client_line(Client *c, Slice line)
 static size_t client_feed(Client *c, Slice text, size_t scanned)
 {
         size_t at = 0;
-        for (unsigned i = 0; i < APP_TURN_LINES && !c->over && may_take(c); i++) {
+        for (unsigned i = 0; i < APP_TURN_LINES && at < text.len && !c->over && may_take(c); i++) {
                 const char *from = text.data + at;
                 const char *end = memchr(text.data + scanned, '\n', text.len - scanned);
                 size_t len = end ? (size_t)(end - from) : text.len - at;
