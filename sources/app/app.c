@@ -13,8 +13,9 @@
 #include <sys/random.h>
 
 enum {
-        PRIORITY_COMMIT = 10, // behind everything that reads
-        EVENT_ROOM = 1024,    // of a record, beside data and subject
+        PRIORITY_COMMIT = 10,     // behind everything that reads
+        EVENT_ROOM = 1024,        // of a record, beside data and subject
+        STATE_BYTES = 256 * 1024, // of keys read at once
         STATS_USEC = 200 * 1000,
         TICK_ACCURACY_USEC = 1000,
 };
@@ -26,11 +27,26 @@ static void app_failed(App *a, int r, const char *what)
 
 // ---- batches
 
+static uint32_t now_sec(void)
+{
+        return (uint32_t)(clock_wall_usec() / USEC_PER_SEC);
+}
+
+static void keys_change(void *userdata, Slice key, Slice value)
+{
+        App *a = userdata;
+        if (value.data)
+                source_state_put(a->source, key, value);
+        else
+                source_state_del(a->source, key);
+}
+
 static void app_commit(App *a)
 {
         if (!a->begun)
                 return;
         uint64_t batch;
+        keys_write(&a->keys, keys_change, a);
         a->begun = false;
         a->n_batch = 0;
         int r = source_commit(a->source, &batch);
@@ -71,6 +87,30 @@ static int key_make(AppTaken *t)
         return 0;
 }
 
+// Room in the batch for an event that large, if need be in the next one.
+static int app_make_room(App *a, size_t bytes, Reason *reason)
+{
+        size_t max = source_batch_max(a->source);
+        if (bytes > max)
+                return reason_set(reason, -EINVAL,
+                        "the event does not fit into limits.event (%zu bytes)", max);
+        if (a->begun && source_batch_bytes(a->source) + keys_room(&a->keys) + bytes > max)
+                app_commit(a);
+        return app_may_take(a) ? 0 : -EAGAIN;
+}
+
+// The same key again: the answer it got or will get. What of its batch is known is that it is none
+// after the one being filled.
+static bool app_is_duplicate(App *a, AppTaken *t)
+{
+        keys_expire(&a->keys, now_sec());
+        if (!keys_have(&a->keys, t->id))
+                return false;
+        t->batch = a->begun ? a->batch : a->batch - 1;
+        a->counts.duplicates++;
+        return true;
+}
+
 int app_take(App *a, uid_t uid, Slice text, AppTaken *ret, Reason *reason)
 {
         AppLine line;
@@ -79,15 +119,6 @@ int app_take(App *a, uid_t uid, Slice text, AppTaken *ret, Reason *reason)
         int r = app_line_parse(&a->parser, text, &line, reason);
         if (r < 0)
                 return r;
-        size_t bytes = line.data.len + line.subject.len * 6 + EVENT_ROOM;
-        if (bytes > source_batch_max(a->source))
-                return reason_set(reason, -EINVAL,
-                        "the event does not fit into limits.event (%zu bytes)",
-                        source_batch_max(a->source));
-        if (a->begun && source_batch_bytes(a->source) + bytes > source_batch_max(a->source))
-                app_commit(a);
-        if (!app_may_take(a))
-                return -EAGAIN;
         if (!line.key.data) {
                 r = key_make(&t);
                 if (r < 0)
@@ -96,6 +127,16 @@ int app_take(App *a, uid_t uid, Slice text, AppTaken *ret, Reason *reason)
         }
         Slice id_material = app_material(material, uid, line.key);
         r = record_id(&a->origin, id_material, t.id);
+        if (r < 0)
+                return reason_errno(reason, -EINVAL, "cannot make an id");
+        app_stats_soon(a);
+        if (!t.made && app_is_duplicate(a, &t)) {
+                *ret = t;
+                return 0;
+        }
+        r = app_make_room(a, line.data.len + line.subject.len * 6 + EVENT_ROOM, reason);
+        if (r >= 0 && !t.made)
+                r = keys_add(&a->keys, t.id, now_sec());
         if (r < 0)
                 return r;
         app_begin(a);
@@ -109,7 +150,6 @@ int app_take(App *a, uid_t uid, Slice text, AppTaken *ret, Reason *reason)
         if (++a->n_batch >= APP_BATCH_EVENTS ||
                 source_batch_bytes(a->source) >= source_batch_target(a->source))
                 app_commit(a);
-        app_stats_soon(a);
         *ret = t;
         return 0;
 }
@@ -145,9 +185,12 @@ void app_tick(App *a, uint64_t usec)
 static void app_stats(App *a)
 {
         const AppCounts *n = &a->counts;
-        json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I}", "connections", (json_int_t)a->n_clients,
-                "connected", (json_int_t)n->connected, "turned_away", (json_int_t)n->turned_away,
-                "accepted", (json_int_t)n->accepted, "refused", (json_int_t)n->refused);
+        json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connections",
+                (json_int_t)a->n_clients, "connected", (json_int_t)n->connected, "turned_away",
+                (json_int_t)n->turned_away, "accepted", (json_int_t)n->accepted, "refused",
+                (json_int_t)n->refused, "duplicates", (json_int_t)n->duplicates, "keys",
+                (json_int_t)(a->keys.end - a->keys.first), "forgotten_early",
+                (json_int_t)a->keys.early);
         source_stats(a->source, j);
         json_decref(j);
 }
@@ -171,7 +214,7 @@ void app_stats_soon(App *a)
 
 static void app_maybe_ready(App *a)
 {
-        if (a->ready || !a->told || a->stopping)
+        if (a->ready || !a->told || !a->loaded || a->stopping)
                 return;
         int r = doors_open(a);
         if (r < 0)
@@ -187,6 +230,28 @@ void app_peers(void *instance, const SourcePeers *peers)
         doors_peers(a, peers);
         a->told = true;
         app_maybe_ready(a);
+}
+
+int app_state(void *instance, Slice key, Slice value)
+{
+        App *a = instance;
+        buf_reset(&a->last_row);
+        buf_add_slice(&a->last_row, key);
+        int r = a->last_row.error ? a->last_row.error : keys_load(&a->keys, key, value, now_sec());
+        if (r == -EBADMSG)
+                source_fail(a->source, false, "a stored row is damaged: belfry source forget %s",
+                        source_name(a->source));
+        return r;
+}
+
+int app_state_end(void *instance, bool more)
+{
+        App *a = instance;
+        if (more)
+                return source_state_get(a->source, buf_slice(&a->last_row), STATE_BYTES);
+        a->loaded = true;
+        app_maybe_ready(a);
+        return 0;
 }
 
 static void app_maybe_stopped(App *a)
@@ -247,6 +312,8 @@ void app_free(void *instance)
         sd_event_source_disable_unref(a->tick);
         sd_event_source_disable_unref(a->stats);
         app_parser_deinit(&a->parser);
+        keys_deinit(&a->keys);
+        buf_deinit(&a->last_row);
         free(a->uids);
         free(a->gids);
         free(a);
@@ -283,6 +350,15 @@ int app_start(Source *s, const void *options, Slice position, void **ret_instanc
         a->batch = 1;
         a->max_line = a->options->max_line;
         app_parser_init(&a->parser);
+        a->last_row = BUF_INIT(LIMIT_STATE_KEY);
         int r = app_timers(a);
-        return r < 0 ? reason_errno(reason, r, "cannot set up") : 0;
+        if (r >= 0)
+                r = keys_init(&a->keys, (size_t)a->options->keys,
+                        (uint32_t)(a->options->key_usec / USEC_PER_SEC));
+        if (r < 0)
+                return reason_errno(reason, r, "cannot set up");
+        if (source_for_command(s))
+                return 0;
+        r = source_state_get(s, SLICE_NULL, STATE_BYTES);
+        return r < 0 ? reason_errno(reason, r, "cannot read the keys") : 0;
 }

@@ -4,10 +4,12 @@
 //   door.c    who may come in, how many of one user, how fast
 //   client.c  one connection: lines in, answers out, in order
 //   line.c    one line taken apart
+//   keys.c    the keys that are remembered
 #pragma once
 
 #include "base/peer.h"
 #include "event/record.h"
+#include "keys.h"
 #include "line.h"
 #include "module/source.h"
 #include "options.h"
@@ -37,7 +39,7 @@ typedef struct User {
 } User;
 
 typedef struct AppCounts {
-        uint64_t accepted, refused, connected, turned_away;
+        uint64_t accepted, refused, duplicates, connected, turned_away;
 } AppCounts;
 
 struct App {
@@ -49,7 +51,8 @@ struct App {
         bool begun;
         unsigned n_batch; // events in it
         bool stopping;
-        bool told; // who may hand in events
+        bool told;   // who may hand in events
+        bool loaded; // the keys
         bool ready;
         sd_event_source *accept, *commit, *tick, *stats;
         uint64_t tick_at; // BOOTTIME; 0: it is off
@@ -60,6 +63,8 @@ struct App {
         uint32_t *uids, *gids; // who may hand in events
         size_t n_uids, n_gids;
         AppParser parser;
+        Keys keys;
+        Buf last_row;             // of the state, while it is read
         uint8_t chunk[APP_CHUNK]; // what is read goes through here; nothing stays in it
         size_t max_line;
         AppCounts counts;
@@ -78,6 +83,8 @@ typedef struct AppTaken {
 int app_start(Source *s, const void *options, Slice position, void **ret_instance,
         Reason *reason) _must_use_;
 void app_peers(void *instance, const SourcePeers *peers);
+int app_state(void *instance, Slice key, Slice value) _must_use_;
+int app_state_end(void *instance, bool more) _must_use_;
 void app_durable(void *instance, uint64_t batch);
 void app_pause(void *instance);
 void app_resume(void *instance);

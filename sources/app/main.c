@@ -15,6 +15,8 @@ int main(int argc, char **argv)
                 .doors = true,
                 .peers = app_peers,
                 .start = app_start,
+                .state = app_state,
+                .state_end = app_state_end,
                 .durable = app_durable,
                 .pause = app_pause,
                 .resume = app_resume,

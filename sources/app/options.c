@@ -47,5 +47,28 @@ const Option app_options[] = {
                 .prose = "A line that began and is not over within this time is refused and its "
                          "connection closed; so is a connection whose answers nobody reads for so "
                          "long. Between lines a connection may be silent for ever."},
+        {.name = "key_window",
+                .type = OPTION_DURATION,
+                AT(uint64_t, key_usec),
+                .unit = "s",
+                .min = "1s",
+                .max = "30d",
+                .def = "24h",
+                .since = "0.1",
+                .prose = "How long the id of a line is remembered. Within this time the same id of "
+                         "the same user gets the answer it got before and makes no second event; "
+                         "a restart or a crash forgets none."},
+        {.name = "keys",
+                .type = OPTION_INT,
+                AT(int64_t, keys),
+                .unit = "",
+                .min = "1",
+                .max = "1000000",
+                .def = "1000000",
+                .since = "0.1",
+                .prose = "How many ids are remembered, of all users together. Beyond it the oldest "
+                         "are forgotten before their time, which status counts (forgotten_early). "
+                         "Each takes about 30 bytes of memory and 25 of the source's share of the "
+                         "store."},
 };
 const size_t n_app_options = N_ELEMENTS(app_options);

@@ -10,6 +10,8 @@ typedef struct AppOptions {
         int64_t rate;        // events a second of one user
         int64_t connections; // of one user
         uint64_t line_usec;  // how long a line may take to come, and an answer to be read
+        uint64_t key_usec;   // how long a key is remembered
+        int64_t keys;        // and how many
 } AppOptions;
 
 extern const Option app_options[];

@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import socket
+import time
 
 import pytest
 from harness import wait_for
@@ -16,6 +17,10 @@ sinks = {{ hook = {{ module = "http"; url = "{receiver.url}"; }}; }};
 rules = ( {{ name = "all"; from = [ "apps" ]; to = [ "hook" ]; }} );
 {extra}
 """
+
+
+def counts(daemon):
+    return next(s for s in daemon.status()["sources"] if s["name"] == "apps")["watches"]
 
 
 class Client:
@@ -99,6 +104,49 @@ def test_who_may(daemon, receiver):
     os.waitpid(pid, 0)
     assert os.read(r, 20) == b"refused"
     assert "id" in Client(daemon).ask({"type": "a.b"})[0]
+
+
+def test_a_key_is_taken_once(daemon, receiver):
+    daemon.write(config(receiver))
+    daemon.start()
+    c, other = Client(daemon), Client(daemon)
+    line = {"type": "a.b", "id": "backup-2026-11-29"}
+    first = c.ask(line)[0]
+    assert c.ask(line, {**line, "data": {"n": 2}}) == other.ask(line) * 2 == [first] * 2
+    made = c.ask({"type": "a.b"}, {"type": "a.b"})
+    assert made[0]["id"] != made[1]["id"]
+    # The second stands in the same batch as the first and waits for the same commit.
+    assert len({a["id"] for a in c.ask(*[{"type": "a.b", "id": "twin"}] * 200)}) == 1
+    (pid,) = [p for name, p in daemon.children().items() if name == "belfry-source-app"]
+    os.kill(pid, signal.SIGKILL)
+    assert Client(daemon).ask(line) == [first]
+    daemon.kill()
+    daemon.start()
+    c = Client(daemon)
+    assert c.ask(line) == [first]
+    c.ask({"type": "a.last"})
+    wait_for(lambda: receiver.of_type("a.last"), "the last event")
+    wait_for(lambda: len({r.id for r in receiver.all()}) == 5, "five events")
+    wait_for(lambda: counts(daemon)["keys"] == 2 and counts(daemon)["duplicates"] == 1, "the counts of the new process")
+
+
+def test_a_key_is_forgotten_after_its_window(daemon, receiver):
+    daemon.write(config(receiver, 'key_window = "2s"; keys = 2;'))
+    daemon.start()
+    c = Client(daemon)
+    line = {"type": "a.window", "id": "w"}
+    answer = c.ask(line)[0]
+    began = time.time()
+    while len(receiver.all()) < 2:
+        assert c.ask(line) == [answer]
+        assert time.time() < began + 20
+    first, second = receiver.all()[:2]
+    assert first.id == second.id == answer["id"]
+    # The window counts whole seconds: it is over when two have changed.
+    assert second.at - began > 0.9
+    # Two are remembered: the third pushes out the first.
+    c.ask({"type": "a.one", "id": "1"}, {"type": "a.two", "id": "2"}, {"type": "a.three", "id": "3"}, {"type": "a.one", "id": "1"})
+    wait_for(lambda: len(receiver.of_type("a.one")) == 2, "the first again")
 
 
 def test_acknowledged_survives_kills(daemon, receiver):
