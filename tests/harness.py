@@ -4,6 +4,7 @@ remembers each request, and waiting for a condition. Nothing here sleeps for a f
 something happen."""
 import json
 import os
+import select
 import shutil
 import signal
 import subprocess
@@ -47,7 +48,7 @@ class Receiver:
     (status, headers); replace it at will."""
 
     def __init__(self):
-        self.requests, self.lock = [], threading.Lock()
+        self.requests, self.lock, self.n_open = [], threading.Lock(), 0
         self.answer = lambda request: 200
         outer = self
 
@@ -77,6 +78,17 @@ class Receiver:
             daemon_threads = True
             request_queue_size = 256
 
+            def get_request(self):
+                with outer.lock:
+                    pair = super().get_request()
+                    outer.n_open += 1
+                    return pair
+
+            def shutdown_request(self, request):
+                super().shutdown_request(request)
+                with outer.lock:
+                    outer.n_open -= 1
+
             def handle_error(self, request, address):
                 pass  # a client that was killed mid-request is what these tests do
 
@@ -95,6 +107,11 @@ class Receiver:
             self.server.shutdown()
             self.server.server_close()
             self.server = None
+
+    def quiet(self):
+        """No connection is open, none waits to be accepted: all that was sent has been answered."""
+        with self.lock:
+            return self.n_open == 0 and not select.select([self.server.socket], [], [], 0)[0]
 
     @property
     def url(self):

@@ -7,6 +7,7 @@
 #include "hub/spawn_births.h"
 
 #include "base/cleanup.h"
+#include "base/failpoint.h"
 #include "module/cage.h"
 
 #include <errno.h>
@@ -34,7 +35,7 @@ typedef struct Births {
         int fd;
         pid_t hub;
         char dir[PATH_MAX];
-        char *environment[4]; // tests alone pass sanitizer variables
+        char *environment[5]; // tests alone pass sanitizer variables and a fail point
 } Births;
 
 static bool same_dir(const char *a, const char *b)
@@ -245,7 +246,8 @@ static int births_descriptors(int *fd)
 
 static void births_environment(Births *b)
 {
-        static const char *const names[] = {"ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS"};
+        static const char *const names[] = {
+                "ASAN_OPTIONS", "LSAN_OPTIONS", "UBSAN_OPTIONS", "BELFRY_FAILPOINT"};
         size_t n = 0;
 
         for (size_t i = 0; i < N_ELEMENTS(names); i++) {
@@ -282,6 +284,7 @@ _Noreturn void births_main(int fd, pid_t hub, const char *module_dir)
                 if (n <= 0)
                         _exit(n == 0 ? EXIT_SUCCESS : EXIT_FAILURE);
                 int pidfd = births_birth(&b, &r, fds, n_fds, &a);
+                FAILPOINT("births.child-cloned");
                 births_answer(&b, &a, pidfd);
                 if (pidfd >= 0)
                         (void)close(pidfd);

@@ -14,6 +14,7 @@
 // marks the Link; the callback's own frame at the bottom of the stack frees it.
 #include "link/link.h"
 
+#include "base/failpoint.h"
 #include "base/wire.h"
 #include <assert.h>
 #include <errno.h>
@@ -144,6 +145,8 @@ static int write_out(Link *l)
                 set_blocked(l, true);
                 return 0;
         }
+        if (l->out.len > 0)
+                FAILPOINT("link.written");
         buf_shrink(&l->out, OUT_KEEP);
         l->out_start = 0;
         set_blocked(l, false);

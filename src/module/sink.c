@@ -7,6 +7,7 @@
 
 #include "module/sink.h"
 
+#include "base/failpoint.h"
 #include "base/limits.h"
 #include "build_id.h"
 #include "module/module_main.h"
@@ -147,6 +148,7 @@ static int sink_attempt(Sink *s, Slice payload)
                         return 0;
                 }
         }
+        FAILPOINT("sink.attempt-read");
         s->table->attempt(s->instance, &a);
         return 0;
 }
@@ -287,6 +289,7 @@ uint64_t sink_slots(const Sink *s)
 
 void sink_verdict(Sink *s, const MessageVerdict *v)
 {
+        FAILPOINT("sink.answered");
         message_put_verdict(link_begin(s->module.link, MESSAGE_VERDICT), v);
         module_end_frame(&s->module);
 }

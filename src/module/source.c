@@ -10,6 +10,7 @@
 
 #include "base/clock.h"
 #include "base/digest.h"
+#include "base/failpoint.h"
 #include "base/limits.h"
 #include "build_id.h"
 #include "module/module_main.h"
@@ -193,6 +194,7 @@ int source_commit(Source *s, uint64_t *ret_batch)
         if (r < 0)
                 return r;
 
+        FAILPOINT("source.batch-built");
         Buf *b = link_begin(s->module.link, MESSAGE_EVENTS);
         wire_put_u64(b, s->last_batch + 1);
         wire_put_u8(b, s->has_position);
@@ -238,6 +240,7 @@ static int source_durable(Source *s, Slice payload)
                 return r;
         if (batch > s->last_batch)
                 return -EBADMSG;
+        FAILPOINT("source.durable-heard");
         while (s->n_sent > 0 && s->sent[s->first_sent].batch <= batch) {
                 s->outstanding -= s->sent[s->first_sent].bytes;
                 s->first_sent = (s->first_sent + 1) % BATCHES_MAX;
