@@ -6,25 +6,27 @@ from collections import Counter
 ENDED = 422  # besides 2xx: the answer after which a delivery is not sent again
 
 
-def faults(requests, names, dead=(), repeats_at_most=0):
-    """requests: in the order of their arrival, each with `name` (of the file), `kind` (type of the event),
+def faults(requests, happened, dead=(), repeats_at_most=0):
+    """requests: in the order of their arrival, each with `what` (the event's type and what it is about),
     `id`, `body`, `status` (its answer) and `epoch`. An epoch ends when the hub or the sink is killed
     and all it had sent has been read: what is sent again after that was in flight, and is charged to
-    the epoch of its first sending. names: the files that were created. dead: of those, the ones that
-    became dead letters."""
-    found, ids, bodies, ends = [], {}, {}, {}
+    the epoch of its first sending. happened: each `what` that there was, once. dead: of those, the ones
+    that became dead letters."""
+    found, ids, bodies, ends, meanings = [], {}, {}, {}, {}
+    happened, dead = set(happened), set(dead)
     for r in requests:
-        if r.kind != "file.created" or r.name not in names:
-            found.append(f"invented: {r.kind} of {r.name}")
-        ids.setdefault(r.name, set()).add(r.id)
+        if r.what not in happened:
+            found.append(f"invented: {r.what}")
+        ids.setdefault(r.what, set()).add(r.id)
+        meanings.setdefault(r.id, set()).add(r.what)
         bodies.setdefault(r.id, set()).add(r.body)
         if r.status == ENDED or 200 <= r.status < 300:
             ends.setdefault(r.id, []).append(r.epoch)
-    got = {r.name for r in requests if 200 <= r.status < 300}
-    found += [f"lost: {n}" for n in names if n not in got and n not in dead]
-    found += [f"both delivered and dead: {n}" for n in dead if n in got]
-    found += [f"{n} under {len(i)} ids" for n, i in ids.items() if len(i) > 1]
-    found += [f"{i} for {len(n)} files" for i, n in by_id(requests).items() if len(n) > 1]
+    got = {r.what for r in requests if 200 <= r.status < 300}
+    found += [f"lost: {w}" for w in sorted(happened - got - dead)]
+    found += [f"both delivered and dead: {w}" for w in sorted(dead & got)]
+    found += [f"{w} under {len(i)} ids" for w, i in ids.items() if len(i) > 1]
+    found += [f"{i} for {len(w)} events" for i, w in meanings.items() if len(w) > 1]
     found += [f"{i} with {len(b)} bodies" for i, b in bodies.items() if len(b) > 1]
     charged = Counter()
     for i, epochs in ends.items():
@@ -35,10 +37,3 @@ def faults(requests, names, dead=(), repeats_at_most=0):
     found += [f"{n} sent again after kill {e}, {repeats_at_most} could be in flight"
               for e, n in charged.items() if n > repeats_at_most]
     return found
-
-
-def by_id(requests):
-    names = {}
-    for r in requests:
-        names.setdefault(r.id, set()).add(r.name)
-    return names
