@@ -47,6 +47,7 @@ void follow_commit(Follow *w)
         int r = source_commit(w->source, NULL);
         if (r < 0)
                 follow_fail(w, "cannot hand over a batch", r);
+        w->stats_owed = true;
 }
 
 void follow_wake(Follow *w)
@@ -65,7 +66,7 @@ static uint64_t file_due(const Follow *w, const LogFile *f)
                 return due;
         if (f->flags & FILE_ROTATED)
                 due = f->grown + REST_USEC;
-        else if (w->framer.start && f->size > f->offset)
+        else if (w->framer.start && f->size > f->offset && f->size != f->waited)
                 due = f->grown + w->options->multiline_wait_usec;
         return due;
 }
@@ -73,7 +74,7 @@ static uint64_t file_due(const Follow *w, const LogFile *f)
 static uint64_t next_due(const Follow *w)
 {
         uint64_t due = w->poll_due < w->discover_due ? w->poll_due : w->discover_due;
-        if (w->stats_due < due)
+        if (w->stats_owed && w->stats_due < due)
                 due = w->stats_due;
         if (!source_may_send(w->source))
                 return due; // resume() goes on with the files
@@ -96,8 +97,9 @@ static void tell_stats(Follow *w)
         char last[CLOCK_RFC3339_MAX] = "";
         uint64_t behind = 0;
         unsigned files = 0, rotated = 0;
-        if (w->now < w->stats_due)
+        if (!w->stats_owed || w->now < w->stats_due)
                 return;
+        w->stats_owed = false;
         w->stats_due = w->now + STATS_USEC;
         for (const LogFile *f = w->files; f; f = f->hh.next) {
                 if (f->flags & FILE_COPY)
@@ -157,7 +159,7 @@ static void follow_pump(Follow *w)
                 discover(w);
         rows_flush(w);
         if (!w->ready && !w->failed) {
-                w->ready = true;
+                w->ready = w->stats_owed = true;
                 source_ready(w->source);
         }
         bool more = read_files(w);

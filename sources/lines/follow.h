@@ -63,7 +63,8 @@ typedef struct LogFile {
         int fd, watch; // -1: none
         int rescue;    // a copy, whose rest is read before the truncated file's beginning; -1: none
         uint64_t size; // when last looked at
-        uint64_t grown; // clock_mono_usec() when it last was longer than before
+        uint64_t grown;  // clock_mono_usec() when it last was longer than before
+        uint64_t waited; // the size at which lines that might go on have waited long enough
         Gap gap;
         bool changed;  // it is to be looked at
         bool row_owed; // something stored changed without an event
@@ -102,6 +103,7 @@ typedef struct Follow {
         bool loaded, ready, stopping, failed;
         bool taking_stock; // what the next discovery finds is there from before
         bool position_owed;
+        bool stats_owed;
         uint64_t stock_usec; // wall: files born since then are new
         char trouble[TROUBLE_MAX], told[TROUBLE_MAX];
         struct {

@@ -177,6 +177,8 @@ bool file_read(Follow *w, LogFile *f)
                 return f->changed;
         bool at_end = n < w->n_bytes && f->offset + n >= f->size;
         FrameEnd end = frame_end(w, f, at_end);
+        if (end == FRAME_WAITED)
+                f->waited = f->size;
         FrameSkip skip = f->skip;
         unsigned events = encode_all(w, f, slice_mem(w->bytes, n), end, &skip, &used, &full);
         if (w->data.error) {

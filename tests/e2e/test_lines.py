@@ -287,6 +287,28 @@ def test_lines_that_belong_together(tmp_path):
         assert told(h)[2:] == ["2026 no start", "2026-11-29 with a half\n  more"]
 
 
+def cpu_seconds(h):
+    with open(f"/proc/{h.process.pid}/stat") as f:
+        fields = f.read().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def test_waiting_costs_nothing(tmp_path):
+    """With a line that is not over, with one that might go on, and with a rotated file."""
+    log = tmp_path / "a.log"
+    append(log, "old")
+    with lines([log], multiline="^S", multiline_wait=100_000) as h:
+        append(log, "S1", b"half")
+        wait_told(h, 1)
+        os.rename(log, f"{log}.1")
+        append(log, "S2", b"half")
+        wait_told(h, 2)
+        before, end = cpu_seconds(h), time.monotonic() + 1.5
+        while time.monotonic() < end:
+            h.pump(0.1)
+        assert cpu_seconds(h) - before < 0.15
+
+
 def test_lines_that_belong_together_over_a_kill(tmp_path):
     log = tmp_path / "a.log"
     append(log, "old")
