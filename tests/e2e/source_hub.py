@@ -252,7 +252,12 @@ class SourceHub:
         """Inode numbers of the watches that the kernel holds for the process."""
         found, fds = set(), f"/proc/{self.process.pid}/fd"
         for fd in os.listdir(fds):
-            if os.readlink(f"{fds}/{fd}") == "anon_inode:inotify":
+            try:
+                if os.readlink(f"{fds}/{fd}") != "anon_inode:inotify":
+                    continue
+            except FileNotFoundError:  # closed since the listing
+                continue
+            else:
                 info = Path(f"/proc/{self.process.pid}/fdinfo/{fd}").read_text()
                 found |= {int(ino, 16) for ino in re.findall(r"^inotify wd:\S+ ino:(\S+)", info, re.M)}
         return found

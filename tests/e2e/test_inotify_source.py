@@ -190,19 +190,84 @@ def test_still_open_without_writes(root):
         assert h.told() == [("file.created", "held"), ("file.modified", "held")]
 
 
+class Writer(threading.Thread):
+    """Writes to a file without end. pause is the longest time that the file may have been left alone: a
+    machine that stalls the writer, not the source, makes a file quiet, and a test has to know."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.path, self.pause, self.ended = path, 0.0, threading.Event()
+
+    def run(self):
+        with open(self.path, "a") as f:
+            before = time.monotonic()
+            while not self.ended.wait(0.01):
+                f.write("x")
+                f.flush()
+                self.pause = max(self.pause, time.monotonic() - before)
+                before = time.monotonic() - 0.001
+
+    def stop(self):
+        self.ended.set()
+        self.join()
+        return self.pause
+
+
+def without_a_pause(attempt, longest):
+    """The first attempt(n) whose writer never paused for as long as the settle time."""
+    pauses = []
+    for n in range(8):
+        result, pause = attempt(n)
+        if pause < longest:
+            return result
+        pauses.append(round(pause, 2))
+    pytest.fail(f"this machine stalled every writer: {pauses}")
+
+
 def test_settle_duration(root):
     with source(root, settle="500ms") as h:
-        start = time.monotonic()
-        end = start + 1.2
-        while time.monotonic() < end:
-            with open(root / "busy", "a") as f:
+
+        def attempt(n):
+            told = lambda: [t for t, name in h.told() if name == f"busy{n}"]
+            writer = Writer(root / f"busy{n}")
+            writer.start()
+            end = time.monotonic() + 1.2
+            while time.monotonic() < end:
+                h.pump(0.05)
+            early = told()
+            pause = writer.stop()
+            end = time.monotonic()
+            h.wait(told)
+            waited = time.monotonic() - end
+            h.quiet(root)
+            return (early, waited, told()), pause
+
+        early, waited, told = without_a_pause(attempt, 0.5)
+        assert early == []
+        assert waited > 0.3
+        assert told == ["file.created"]
+
+
+def test_settle_duration_of_a_source_that_was_stopped(root):
+    """Writes that it did not see in time count: it does not call a file quiet that was written all along."""
+    with source(root, settle="1s") as h:
+        with open(root / "busy", "a") as f:
+            f.write("x")
+            f.flush()
+            (root / "later").mkdir()  # when this one is watched, the write has been seen
+            h.wait(lambda: (root / "later").stat().st_ino in h.watches())
+            os.kill(h.process.pid, signal.SIGSTOP)
+            end = time.monotonic() + 1.5
+            while time.monotonic() < end:
                 f.write("x")
-            h.pump(0.05)
-        assert h.told() == []
-        h.wait_events(1)
-        assert time.monotonic() - end > 0.3
+                f.flush()
+                time.sleep(0.01)
+            last = time.monotonic()
+            os.kill(h.process.pid, signal.SIGCONT)
+        h.wait(lambda: ("file.created", "busy") in h.told())
+        assert time.monotonic() - last > 0.9
         h.quiet(root)
-        assert h.told() == [("file.created", "busy")]
+        assert [t for t in h.told() if t[1] == "busy"] == [("file.created", "busy")]
 
 
 def test_settle_that_is_no_duration(root):
@@ -216,15 +281,17 @@ def test_settle_that_is_no_duration(root):
 
 
 def test_settle_duration_is_capped(root):
-    with source(root, settle="100ms") as h:
-        start = time.monotonic()
-        with open(root / "busy", "a") as f:
-            while not h.events:
-                f.write("x")
-                f.flush()
-                h.pump(0.01)
-                assert time.monotonic() - start < 5
-        assert time.monotonic() - start > 0.9
+    with source(root, settle="200ms") as h:
+
+        def attempt(n):
+            writer = Writer(root / f"busy{n}")
+            start = time.monotonic()
+            writer.start()
+            h.wait(lambda: ("file.created", f"busy{n}") in h.told())
+            waited = time.monotonic() - start
+            return waited, writer.stop()
+
+        assert 1.9 < without_a_pause(attempt, 0.2) < 6
 
 
 def test_new_directory_race(root):
