@@ -89,7 +89,7 @@ def bind_over(path, target):
 class FakeHub:
     """One sink process and the link to it."""
 
-    def __init__(self, program, slots=64, credentials_dir="", read=(), resolv_conf=None):
+    def __init__(self, program, slots=64, credentials_dir="", read=(), resolv_conf=None, variables=None):
         version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
         self.build = re.search(r"build (\S+?)\)", version.stdout).group(1)
         self.sock, child = socket.socketpair()
@@ -108,7 +108,7 @@ class FakeHub:
             if resolv_conf:
                 bind_over(resolv_conf, "/etc/resolv.conf")
 
-        environment = {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")}
+        environment = {k: v for k, v in os.environ.items() if k.endswith("SAN_OPTIONS")} | (variables or {})
         self.process = subprocess.Popen(["belfry-sink-http", "1"], executable=program, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=self.stderr, env=environment,
                                         preexec_fn=arrange, pass_fds=(3, 4, 5))

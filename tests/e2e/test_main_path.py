@@ -223,6 +223,20 @@ def test_children_come_back(daemon, receiver, watched):
         wait_for(lambda: any(r.event["data"]["name"] == name for r in receiver.all()), "its webhook")
 
 
+def test_the_daemon_s_environment_stays_its_own(daemon, receiver, watched):
+    """No proxy, no library to load, no locale reaches a module; sanitizers' variables alone may."""
+    proxy = {name: "http://127.0.0.1:1" for name in ("http_proxy", "all_proxy", "ALL_PROXY")}
+    daemon.write(simple_config(watched, receiver.url))
+    daemon.start(env={**proxy, "BELFRY_ODD": "x"})
+    (watched / "a").write_text("x")
+    receiver.wait(1)
+    modules = {name: pid for name, pid in daemon.children().items() if name.startswith("belfry-s")}
+    assert len(modules) == 2
+    for name, pid in modules.items():
+        variables = (Path("/proc") / str(pid) / "environ").read_text().split("\0")
+        assert all(v.partition("=")[0].endswith("SAN_OPTIONS") for v in variables if v), (name, variables)
+
+
 def test_orphans_die_with_the_hub(daemon, receiver, watched):
     daemon.write(simple_config(watched, receiver.url))
     daemon.start()

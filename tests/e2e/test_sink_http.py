@@ -490,12 +490,21 @@ def test_a_name_with_a_forbidden_address(hub, receiver):
     assert v.cls == "forbidden", v
 
 
-def test_environment_proxies_are_ignored(receiver, monkeypatch):
-    # The hub passes no environment at all; this is the belt to those braces.
-    monkeypatch.setenv("ASAN_OPTIONS", os.environ.get("ASAN_OPTIONS", ""))
-    with FakeHub(PROGRAM) as hub:
-        hub.endpoint(1, {"url": receiver.url + "/ok"})
-        assert hub.post(1).cls == "delivered"
+def proxy_variables(port):
+    """Every variable that curl takes a proxy from, at a port where a request would be noticed."""
+    names = ("http_proxy", "https_proxy", "all_proxy", "HTTPS_PROXY", "ALL_PROXY")
+    return {name: f"http://127.0.0.1:{port}" for name in names}
+
+
+def test_environment_proxies_are_ignored(receiver):
+    # The hub passes no environment at all (test_main_path.py); this is the belt to those braces.
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        with FakeHub(PROGRAM, variables=proxy_variables(proxy.getsockname()[1])) as hub:
+            hub.endpoint(1, {"url": receiver.url + "/ok"})
+            assert hub.post(1).cls == "delivered"
+        proxy.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            proxy.accept()
 
 
 # Secrets.
