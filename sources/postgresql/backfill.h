@@ -4,10 +4,10 @@
 // (stream_login()), its progress in state rows whose keys begin with "backfill", and asks for nothing
 // while the stream is down.
 //
-// How it stays consistent: a chunk, read in a REPEATABLE READ transaction between two looks at the
-// log's end, is held until the stream has passed the second; of what the stream told since the first,
-// the chunk's rows of the same key are dropped. A chunk whose snapshot does not see a transaction that
-// was streamed already is read again.
+// How it stays consistent: a chunk, read in a REPEATABLE READ transaction, is held until the stream has
+// passed the log's end as it was just after the snapshot. Of what the stream has told since before the
+// snapshot, by transactions that it does not see, the chunk's rows of the same key are left out. A
+// snapshot that does not see a transaction that was streamed before is taken again.
 //
 // What the stream offers (stream.h): pump_position() and pump_commit() close a batch with the position
 // as it is, at any point between two turns; pump_has_credit() says whether one may be begun; the
@@ -38,6 +38,9 @@ void backfill_interrupted(Backfill *b);
 // After each turn of the stream, and when credit came back: no batch is open. Passes on what is ready.
 void backfill_work(Backfill *b);
 
+// A chunk is being read for which the stream must stand still: nothing is fed meanwhile.
+bool backfill_stalls(const Backfill *b);
+
 // belfry source backfill NAME [TABLE]; answers with source_answer().
-void backfill_command(Backfill *b, uint64_t ticket, const json_t *arguments);
+void backfill_command(Stream *s, uint64_t ticket, const json_t *arguments);
 json_t *backfill_stats(const Backfill *b); // a new reference; NULL: nothing to say

@@ -21,6 +21,10 @@ const SourceCommand postgresql_commands[] = {
                 .looks_only = true},
         {.verb = "continue",
                 .prose = "Goes on behind a gap at which on_gap = \"stop\" halted the source."},
+        {.verb = "backfill",
+                .argument = "[TABLE]",
+                .prose = "Reads the rows that are there, of all published tables or those that "
+                         "the name (schema.table, patterns) says, as row.read events."},
         {.verb = "drop-slot",
                 .prose = "Drops the replication slot of a source that left the configuration, and "
                          "the "
@@ -264,6 +268,8 @@ void doctor_command(Stream *s, uint64_t ticket, const char *verb, const json_t *
                 begin(s, ticket, true, &doctor);
         else if (strcmp(verb, "continue") == 0)
                 command_continue(s, ticket);
+        else if (strcmp(verb, "backfill") == 0)
+                backfill_command(s, ticket, arguments);
         else if (!source_for_command(s->source))
                 answer(s, ticket, false,
                         "the source is configured and would make the slot anew: remove it from the "

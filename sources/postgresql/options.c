@@ -145,6 +145,16 @@ const Option postgresql_options[] = {
                 .prose = "\"off\": an event for each change. \"group\": one event of type "
                          "transaction for "
                          "all changes of a transaction, in parts when it is large."},
+        {.name = "backfill",
+                .type = OPTION_BOOL,
+                AT(bool, backfill),
+                .unit = "",
+                .def = "false",
+                .since = "0.1",
+                .prose = "Rows that are there when a table is first watched are told too, once, as "
+                         "row.read events, beside the stream and consistent with it. Needs SELECT "
+                         "on the tables. Tables that a pattern finds later are read as well. To "
+                         "read again: `belfry source backfill NAME [TABLE]`."},
         {.name = "wal_budget",
                 .type = OPTION_SIZE,
                 AT(uint64_t, wal_budget),

@@ -24,6 +24,7 @@ typedef struct PostgresqlOptions {
         int create;      // CreatePolicy
         int numeric;     // 1: numbers
         int transaction; // 1: one event a transaction
+        bool backfill;
         uint64_t wal_budget;
         int on_budget; // OnBudget
         int on_gap;    // OnGap

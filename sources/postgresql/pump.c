@@ -233,6 +233,12 @@ static bool put_items(Stream *s, size_t *n, int *error, Reason *reason)
         return true;
 }
 
+// Rows that were read beside the stream wait for just this point.
+static bool backfill_is_next(const Stream *s)
+{
+        return s->backfill_lsn != UINT64_MAX && pump_position(s).end_lsn >= s->backfill_lsn;
+}
+
 // Fills and commits one batch. 1: there may be more; 0: nothing is left to read; <0: told.
 static int fill_batch(Stream *s)
 {
@@ -250,7 +256,7 @@ static int fill_batch(Stream *s)
                 }
                 PQfreemem(TAKE_PTR(s->payload));
                 // What makes no event (another's tables, filtered rows) has its end too.
-                if (source_batch_bytes(s->source) > BATCH_BYTES && n > 0)
+                if ((source_batch_bytes(s->source) > BATCH_BYTES && n > 0) || backfill_is_next(s))
                         break;
                 r = take_message(s);
                 if (r <= 0)
@@ -291,7 +297,8 @@ void pump(Stream *s)
         int r = 0;
         if (s->state != STREAM_RUNNING)
                 return;
-        for (unsigned i = 0; i < TURN_BATCHES && pump_has_credit(s); i++) {
+        for (unsigned i = 0;
+                i < TURN_BATCHES && pump_has_credit(s) && !backfill_stalls(s->backfill); i++) {
                 r = fill_batch(s);
                 if (r <= 0)
                         break;
@@ -301,7 +308,7 @@ void pump(Stream *s)
         save_idle(s);
         backfill_work(s->backfill);
         // Nothing is read that cannot be worked on: it would pile up in libpq.
-        bool on = pump_has_credit(s) && !change_waits(s->change);
+        bool on = pump_has_credit(s) && !change_waits(s->change) && !backfill_stalls(s->backfill);
         server_copy_read(s->main, on);
         if (r > 0 && on)
                 (void)sd_event_source_set_enabled(s->again, SD_EVENT_ONESHOT);

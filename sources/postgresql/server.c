@@ -30,6 +30,7 @@ struct Server {
         void *userdata;
         bool up, copying, reading;
         ServerAnswer answer; // set while a command is under way
+        ServerRow row;       // of its rows one by one; may be NULL
         void *answer_userdata;
         PGresult *result; // what will be answered
         uint64_t connect_usec;
@@ -246,6 +247,11 @@ static void server_collect(Server *s)
                 if (!result)
                         break;
                 ExecStatusType status = PQresultStatus(result);
+                if (status == PGRES_SINGLE_TUPLE) {
+                        s->row(s->answer_userdata, result);
+                        PQclear(result);
+                        continue;
+                }
                 bool kept = s->result && PQresultStatus(s->result) == PGRES_FATAL_ERROR;
                 if (!kept) {
                         PQclear(s->result);
@@ -404,10 +410,21 @@ bool server_is_busy(const Server *s)
 
 int server_query(Server *s, const char *sql, ServerAnswer answer, void *userdata)
 {
+        return server_query_rows(s, sql, NULL, answer, userdata);
+}
+
+int server_query_rows(
+        Server *s, const char *sql, ServerRow row, ServerAnswer answer, void *userdata)
+{
         if (!s->up || server_is_busy(s))
                 return -EBUSY;
-        if (!PQsendQuery(s->pg, sql) || server_flush(s) < 0)
+        if (!PQsendQuery(s->pg, sql))
                 return -EPIPE;
+        if (row)
+                (void)PQsetSingleRowMode(s->pg);
+        if (server_flush(s) < 0)
+                return -EPIPE;
+        s->row = row;
         s->answer = answer;
         s->answer_userdata = userdata;
         return 0;

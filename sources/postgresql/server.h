@@ -54,9 +54,14 @@ Server *server_free(Server *s);
 
 bool server_is_up(const Server *s);   // NULL: no
 bool server_is_busy(const Server *s); // a command is under way
+// One row of a result that is not kept. It must leave the connection alone.
+typedef void (*ServerRow)(void *userdata, const PGresult *row);
 // One or several commands in one text; the answer is the first refusal, else the last result. Only
 // when up and not busy.
 int server_query(Server *s, const char *sql, ServerAnswer answer, void *userdata) _must_use_;
+// Each row is handed over as it comes; then the answer, without rows. row == NULL: as server_query().
+int server_query_rows(Server *s, const char *sql, ServerRow row, ServerAnswer answer,
+        void *userdata) _must_use_;
 
 // In copy mode: 1: a message, which the caller ends with PQfreemem(); 0: none now; -EPIPE: the copy
 // ended or the connection is lost, *ret_fault says why.

@@ -25,7 +25,8 @@ enum {
 // ---- what is degraded
 void stream_tell_trouble(Stream *s)
 {
-        const Reason *all[] = {&s->trouble, &s->budget_trouble, &s->publication_trouble};
+        const Reason *all[] = {
+                &s->trouble, &s->budget_trouble, &s->publication_trouble, &s->backfill_trouble};
         char text[REASON_MAX] = "";
         size_t n = 0;
         for (size_t i = 0; i < N_ELEMENTS(all) && n < sizeof text; i++)

@@ -53,7 +53,7 @@ struct Stream {
         Server *main;
         sd_event_source *timer; // back-off; a slot that is slow in coming
         uint64_t backoff_usec;
-        Reason trouble, publication_trouble, budget_trouble; // why it is degraded
+        Reason trouble, publication_trouble, budget_trouble, backfill_trouble; // why it is degraded
         bool told_trouble;
         char *state_from; // where reading of state rows goes on
         size_t state_from_len;
@@ -93,6 +93,7 @@ struct Stream {
         bool told_half;
 
         Backfill *backfill;
+        uint64_t backfill_lsn; // rows are passed on when the stream is there; UINT64_MAX: none wait
 };
 
 // stream.c

@@ -24,7 +24,7 @@ struct Watch {
         uint32_t last;
 
         uint32_t table; // 0: nothing is read
-        bool touched, known;
+        bool touched, known, blind;
         Snapshot snapshot;
         Buf early; // u32 xid, u8 whole, bytes key
         size_t n_early;
@@ -95,6 +95,11 @@ bool snapshot_sees(const Snapshot *s, uint32_t xid)
                 return false;
         return full < s->xmin || s->n_running == 0 ||
                !bsearch(&full, s->running, s->n_running, sizeof *s->running, compare);
+}
+
+static bool seen(const Watch *w, uint32_t xid)
+{
+        return !w->blind && snapshot_sees(&w->snapshot, xid);
 }
 
 // ---- notes
@@ -183,14 +188,14 @@ void watch_row(Watch *w, uint32_t xid, Slice key, bool whole)
 {
         if (!w->known)
                 early(w, xid, key, whole);
-        else if (!snapshot_sees(&w->snapshot, xid))
+        else if (!seen(w, xid))
                 note(w, key, whole);
 }
 
 // Before the snapshot is known it is taken as one that does not see the transaction: rare, and safe.
 void watch_table(Watch *w, uint32_t xid)
 {
-        if (!w->known || !snapshot_sees(&w->snapshot, xid))
+        if (!w->known || !seen(w, xid))
                 w->touched = true;
 }
 
@@ -204,17 +209,18 @@ void watch_begin(Watch *w, uint32_t table)
 
 int watch_snapshot(Watch *w, Slice text)
 {
-        Snapshot s;
-        int r = snapshot_parse(text, &s);
+        Snapshot s = {0};
+        int r = text.data ? snapshot_parse(text, &s) : 0;
         if (r < 0)
                 return r;
         snapshot_deinit(&w->snapshot);
         w->snapshot = s;
         w->known = true;
+        w->blind = !text.data;
         uint64_t first = w->n_before > WATCH_TOLD ? w->n_before - WATCH_TOLD : 0;
         if (w->n_told > WATCH_TOLD && w->n_told - WATCH_TOLD > first)
                 first = w->n_told - WATCH_TOLD;
-        for (uint64_t i = first; i < w->n_before; i++)
+        for (uint64_t i = first; i < w->n_before && !w->blind; i++)
                 if (!snapshot_sees(&s, w->told[i % WATCH_TOLD]))
                         return 1;
         WireReader in = wire_reader(buf_slice(&w->early));
@@ -222,16 +228,11 @@ int watch_snapshot(Watch *w, Slice text)
                 uint32_t xid = wire_u32(&in);
                 bool whole = wire_u8(&in);
                 Slice key = wire_bytes(&in);
-                if (!snapshot_sees(&s, xid))
+                if (!seen(w, xid))
                         note(w, key, whole);
         }
         buf_shrink(&w->early, 64 * 1024);
         return 0;
-}
-
-const Snapshot *watch_seen(const Watch *w)
-{
-        return &w->snapshot;
 }
 
 WatchVerdict watch_verdict(const Watch *w, Slice key)
@@ -251,5 +252,5 @@ void watch_end(Watch *w)
         notes_clear(w);
         snapshot_deinit(&w->snapshot);
         w->table = 0;
-        w->touched = w->known = false;
+        w->touched = w->known = w->blind = false;
 }

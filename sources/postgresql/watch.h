@@ -47,9 +47,9 @@ void watch_table(Watch *w, uint32_t xid);                      // any row of it 
 // The reader's side.
 void watch_begin(Watch *w, uint32_t table);
 // 1: a transaction that was told before watch_begin() is not seen by the snapshot: read again, it
-// ends in a moment. 0; -EBADMSG -ENOMEM.
+// ends in a moment. 0; -EBADMSG -ENOMEM. SLICE_NULL: not known (a standby), it is taken as one that
+// sees all that was told before and nothing of what is told after watch_begin().
 int watch_snapshot(Watch *w, Slice text) _must_use_;
-const Snapshot *watch_seen(const Watch *w);
 WatchVerdict watch_verdict(const Watch *w, Slice key);
 bool watch_table_touched(const Watch *w);
 void watch_end(Watch *w);
