@@ -130,6 +130,27 @@ static const Command *find_command(const Context *c, unsigned *ret_used)
         return best;
 }
 
+// "sink", or "sink" and something that is no verb of it: says what can be done, else false.
+static bool noun_alone(const Context *c)
+{
+        _cleanup_(buf_deinitp) Buf verbs = BUF_INIT(1024);
+        size_t len = strlen(c->arguments[0]);
+        for (size_t i = 0; i < n_commands; i++) {
+                const char *w = commands[i].words;
+                if (strncmp(w, c->arguments[0], len) == 0 && w[len] == ' ')
+                        buf_addf(&verbs, "%s%s", verbs.len ? ", " : "", w + len + 1);
+        }
+        if (verbs.len == 0)
+                return false;
+        if (c->n_arguments == 1)
+                (void)fprintf(stderr, "belfry: %s: what shall it do? One of: %s\n", c->arguments[0],
+                        buf_text(&verbs));
+        else
+                (void)fprintf(stderr, "belfry: %s: there is no \"%s\"; there is: %s\n",
+                        c->arguments[0], c->arguments[1], buf_text(&verbs));
+        return true;
+}
+
 static ExitStatus unknown_command(const Context *c)
 {
         char typed[128];
@@ -140,14 +161,9 @@ static ExitStatus unknown_command(const Context *c)
                 words[n++] = commands[i].words;
         (void)snprintf(typed, sizeof(typed), "%s%s%s", c->arguments[0], second ? " " : "",
                 second ? second : "");
+        if (noun_alone(c))
+                return STATUS_USAGE;
         const char *near = NULL;
-        // A singular noun alone ("sink"): say what it can do.
-        for (size_t i = 0; !near && !second && i < n_commands; i++) {
-                size_t len = strlen(c->arguments[0]);
-                if (strncmp(commands[i].words, c->arguments[0], len) == 0 &&
-                        commands[i].words[len] == ' ')
-                        near = commands[i].words;
-        }
         if (!near)
                 near = text_nearest(slice_of(c->arguments[0]), words, n);
         if (!near)
@@ -262,9 +278,15 @@ static ExitStatus check_arguments(const Context *c)
                 (void)fprintf(stderr,
                         "belfry: %s: \"%s\" is nothing it can do; see: belfry --help\n",
                         c->command->words, c->arguments[0]);
+        else if (c->command->max == 0)
+                (void)fprintf(stderr,
+                        "belfry: %s takes no argument such as \"%s\"; see: belfry %s --help\n",
+                        c->command->words, c->arguments[0], c->command->words);
         else
-                (void)fprintf(stderr, "belfry: usage: belfry %s %s\n", c->command->words,
-                        c->command->arguments);
+                (void)fprintf(stderr, "belfry: %s; usage: belfry %s %s\n",
+                        c->n_arguments < c->command->min ? "an argument is missing"
+                                                         : "too many arguments",
+                        c->command->words, c->command->arguments);
         return STATUS_USAGE;
 }
 

@@ -72,7 +72,7 @@ ExitStatus command_dead(Context *c)
                 (void)puts("]");
         else if (r == STATUS_OK && rows.n == 0)
                 (void)puts("no dead letters");
-        else
+        else if (rows.n > 0)
                 table_print(&rows.table, c, "");
         return r;
 }
@@ -203,7 +203,7 @@ static ExitStatus act(Context *c, const char *method, const char *done)
                         "{s:I, s:I}", "done", (json_int_t)t.done, "skipped", (json_int_t)t.skipped);
                 print_json(o);
                 json_decref(o);
-        } else {
+        } else if (worst == STATUS_OK || t.done > 0) {
                 (void)printf(
                         "%lld dead letter%s %s\n", (long long)t.done, t.done == 1 ? "" : "s", done);
                 if (t.skipped)

@@ -138,6 +138,7 @@ static int check_alike(Parser *p, uint32_t array, uint32_t element)
 static int parse_list(Parser *p, uint32_t node, bool array)
 {
         const char *start = p->token.text.data;
+        Place open = lines_place(&p->scan->lines, start);
         TokenKind close = array ? TOKEN_ARRAY_CLOSE : TOKEN_LIST_CLOSE;
         p->scan->nodes[node].kind = array ? SCAN_ARRAY : SCAN_LIST;
         advance(p);
@@ -163,6 +164,11 @@ static int parse_list(Parser *p, uint32_t node, bool array)
                                         "comma");
                 } else if (p->token.kind == TOKEN_BAD) {
                         return refuse_value(p, node);
+                } else if (p->token.kind == TOKEN_END) {
+                        return refuse(p, p->token.text.data, node,
+                                "the file ends inside this list: the \"%c\" for the \"%c\" at "
+                                "%u:%u is missing",
+                                array ? ']' : ')', array ? '[' : '(', open.line, open.column);
                 } else if (p->token.kind != close) {
                         return refuse(p, p->token.text.data, node,
                                 "expected \",\" or \"%c\", not %s", array ? ']' : ')',
@@ -243,10 +249,31 @@ static int refuse_setting(Parser *p, uint32_t group)
                         token_prose(t));
         case TOKEN_GROUP_CLOSE:
                 return refuse(p, at, group, "this \"}\" closes nothing");
+        case TOKEN_GROUP_OPEN:
+        case TOKEN_ARRAY_OPEN:
+                return refuse(p, at, group, "expected the name of a setting, not %s%s",
+                        token_prose(t),
+                        p->scan->n_nodes > 1 ? ""
+                                             : ": this is neither JSON nor INI, but sources = { "
+                                               "... }; and so on");
         default:
                 return refuse(
                         p, at, group, "expected the name of a setting, not %s", token_prose(t));
         }
+}
+
+// A quote that ends a string too early: what follows it stands at it, "type == "file.created"".
+static int check_string_end(Parser *p, uint32_t node)
+{
+        const ScanNode *n = &p->scan->nodes[node];
+        const Token *t = &p->token;
+        bool follows = t->kind == TOKEN_NAME || t->kind == TOKEN_BOOL || t->kind == TOKEN_INTEGER ||
+                       t->kind == TOKEN_FLOAT || t->kind == TOKEN_BAD;
+        if (n->kind != SCAN_STRING || !follows || t->text.data != n->raw.data + n->raw.len)
+                return 0;
+        return refuse(p, t->text.data, node,
+                "expected \";\" behind the string, which ends here: a \" inside it is written "
+                "\\\"; expressions take 'this' instead");
 }
 
 static void check_duplicate(Parser *p, uint32_t group, uint32_t node)
@@ -278,6 +305,8 @@ static int parse_setting(Parser *p, uint32_t group)
                         token_prose(&p->token));
         advance(p);
         r = parse_value(p, node);
+        if (r == 0)
+                r = check_string_end(p, node);
         if (r == 0 && (p->token.kind == TOKEN_SEMICOLON || p->token.kind == TOKEN_COMMA))
                 advance(p);
         return r;

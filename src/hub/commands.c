@@ -270,8 +270,10 @@ static int check_verb(
                 _cleanup_(buf_deinitp) Buf list = BUF_INIT(1024);
                 for (size_t i = 0; i < d->n_commands; i++)
                         buf_addf(&list, "%s%s", i ? ", " : "", d->commands[i].verb);
-                return reason_set(reason, -EINVAL, "source %s (%s) knows no \"%s\"; it knows: %s",
-                        source, d->name, verb, list.len ? buf_text(&list) : "nothing");
+                return reason_set(reason, -EINVAL, "source %s (%s) knows no \"%s\"%s%s", source,
+                        d->name, verb,
+                        list.len ? "; it knows: " : ", nor any other verb but forget",
+                        list.len ? buf_text(&list) : "");
         }
         if (!row->looks_only && !control_call_may(c, CONTROL_ADMIN))
                 return -EPERM;

@@ -273,6 +273,11 @@ int control_new(Control **ret, sd_event *event, const ControlOptions *o, Reason 
                 r = socket_file_open_to_group(o->path);
         if (r >= 0)
                 r = listen(s->fd, (int)LIMIT_CONTROL_CLIENTS) < 0 ? -errno : 0;
+        if (r == -EADDRINUSE)
+                return reason_set(reason, r,
+                        "another belfryd answers on %s; stop that one or give this one a runtime "
+                        "directory of its own",
+                        o->path);
         if (r < 0)
                 return reason_errno(reason, r, "cannot listen on %s", o->path);
         s->path = strdup(o->path);

@@ -195,12 +195,12 @@ static int hub_load(Hub *h, Config **ret_config, RuleSet **ret_rules)
         return r;
 }
 
-static int hub_dirs(Hub *h, const Arguments *a)
+static int hub_dirs(Hub *h, const Arguments *a, Reason *reason)
 {
         char self[4096];
         ssize_t n = readlink("/proc/self/exe", self, sizeof(self) - 1);
         if (n < 0)
-                return -errno;
+                return reason_errno(reason, -errno, "cannot read /proc/self/exe");
         self[n] = 0;
         const char *credentials = getenv("CREDENTIALS_DIRECTORY");
         h->module_dir = strdup(dirname(self));
@@ -209,9 +209,16 @@ static int hub_dirs(Hub *h, const Arguments *a)
         h->credentials_dir = credentials && credentials[0] ? strdup(credentials) : NULL;
         if (!h->module_dir || !h->state_dir || !h->runtime_dir ||
                 gethostname(h->hostname, sizeof(h->hostname) - 1) < 0)
-                return -ENOMEM;
+                return reason_set(reason, -ENOMEM, "out of memory");
         int r = file_mkdir_private(h->state_dir, 0700);
-        return r < 0 ? r : file_mkdir_private(h->runtime_dir, 0755);
+        if (r < 0)
+                return reason_errno(
+                        reason, r, "cannot use the state directory %s (--state-dir)", h->state_dir);
+        r = file_mkdir_private(h->runtime_dir, 0755);
+        if (r < 0)
+                return reason_errno(reason, r,
+                        "cannot use the runtime directory %s (--runtime-dir)", h->runtime_dir);
+        return 0;
 }
 
 static int hub_open_store(Hub *h, const Config *c, Reason *reason)
@@ -248,10 +255,9 @@ static int hub_start(Hub *h, const Arguments *a, const char **ret_about, Reason 
         int r = cage_lower_hub(reason);
         if (r < 0)
                 return r;
-        r = hub_dirs(h, a);
+        r = hub_dirs(h, a, reason);
         if (r < 0)
-                return reason_errno(
-                        reason, r, "cannot use %s and %s", a->state_dir, a->runtime_dir);
+                return r;
         *ret_about = MESSAGE_ID_CONFIG_REFUSED;
         r = hub_load(h, &c, &rules);
         if (r < 0)

@@ -304,6 +304,70 @@ static int check_list(Checker *c, Node *n)
         return 0;
 }
 
+// `path == 'x'` or `path in ['x', 'y']` of a path that is always a string: the path, else NULL. What
+// it offers: the string literals among the children behind or before it.
+static const Node *node_pinned(const Node *n, const Node *const **ret_strings, unsigned *ret_n)
+{
+        if (n->type != NODE_COMPARE && n->type != NODE_IN)
+                return NULL;
+        const Node *path = n->children[0], *other = n->children[1];
+        if (n->type == NODE_COMPARE && node_is_string(path)) {
+                path = n->children[1];
+                other = n->children[0];
+        }
+        if (path->type != NODE_PATH || path->types != MASK(VALUE_STRING))
+                return NULL;
+        if (n->type == NODE_COMPARE) {
+                *ret_strings = (const Node *const *)&n->children[other == n->children[1]];
+                *ret_n = 1;
+                return n->op == OP_EQ && node_is_string(other) ? path : NULL;
+        }
+        *ret_strings = (const Node *const *)other->children;
+        *ret_n = other->type == NODE_LIST && !n->negate ? other->n_children : 0;
+        for (unsigned i = 0; i < *ret_n; i++)
+                if (!node_is_string(other->children[i]))
+                        return NULL;
+        return *ret_n ? path : NULL;
+}
+
+static bool node_same_path(const Node *a, const Node *b)
+{
+        if (a->head != b->head || a->n_steps != b->n_steps)
+                return false;
+        for (unsigned i = 0; i < a->n_steps; i++)
+                if (!slice_eq(a->steps[i].key, b->steps[i].key) ||
+                        a->steps[i].index != b->steps[i].index)
+                        return false;
+        return true;
+}
+
+// Two conditions of one `and` that want different strings of one field: no event can ever fit.
+static int check_and(Checker *c, const Node *n)
+{
+        const Node *const *wants, *const *before;
+        unsigned n_wants, n_before;
+        for (unsigned i = 1; i < n->n_children; i++) {
+                const Node *path = node_pinned(n->children[i], &wants, &n_wants);
+                for (unsigned k = 0; path && k < i; k++) {
+                        const Node *other = node_pinned(n->children[k], &before, &n_before);
+                        if (!other || !node_same_path(path, other))
+                                continue;
+                        bool meets = false;
+                        for (unsigned x = 0; x < n_wants; x++)
+                                for (unsigned y = 0; y < n_before && !meets; y++)
+                                        meets = slice_eq(
+                                                wants[x]->value.text, before[y]->value.text);
+                        if (!meets)
+                                return fault_set(c->fault, n->children[i]->start,
+                                        n->children[i]->end,
+                                        "no event fits both this and the condition on the same "
+                                        "field "
+                                        "before it; for either write or, or in ['x', 'y']");
+                }
+        }
+        return 0;
+}
+
 static int check_node(Checker *c, Node *n)
 {
         n->types = MASK(VALUE_BOOL);
@@ -332,7 +396,7 @@ static int check_node(Checker *c, Node *n)
         case NODE_OR:
                 for (unsigned i = 0; i < n->n_children && r == 0; i++)
                         r = check_bool(c, n->children[i]);
-                return r;
+                return r == 0 && n->type == NODE_AND ? check_and(c, n) : r;
         case NODE_COMPARE:
                 return check_compare(c, n);
         case NODE_IN:

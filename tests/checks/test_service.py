@@ -28,5 +28,5 @@ def test_exposure():
 def test_built_page(page):
     built = Path(os.environ["BELFRY_BUILD_DIR"]) / "man" / page
     assert "@OPTIONS" not in built.read_text()
-    r = subprocess.run(["mandoc", "-T", "lint", "-W", "error", built], capture_output=True, text=True)
+    r = subprocess.run(["mandoc", "-T", "lint", "-W", "warning", built], capture_output=True, text=True)
     assert r.returncode == 0, r.stdout

@@ -90,6 +90,30 @@ def test_examples_load():
         assert r.returncode == 0, f"{example}: {r.stdout}{r.stderr}"
 
 
+def manual_examples():
+    """The configurations that stand in the manual pages, as the reader sees them."""
+    for page in sorted((ROOT / "man").glob("*.[1-8]")):
+        blocks = re.findall(r"^\.(?:EX|nf|Bd -literal.*)\n(.*?)^\.(?:EE|fi|Ed)", page.read_text(), re.S | re.M)
+        for n, block in enumerate(blocks):
+            if re.search(r"^(sources|sinks|rules) = ", block, re.M):
+                text = block.replace("\\-", "-").replace("\\e", "\\")
+                yield pytest.param(text, id=f"{page.name}-{n}")
+
+
+@pytest.mark.parametrize("text", manual_examples())
+def test_manual_examples_load(text, tmp_path):
+    """What an example leaves out stands in another of its page: a source, a sink."""
+    for name, module in (("uploads", 'module = "inotify"; paths = [ "/srv/uploads" ]'),
+                         ("ops", 'module = "http"; url = "https://hooks.example.com/ops"')):
+        table = "sources" if name == "uploads" else "sinks"
+        if not re.search(rf"^{table} = ", text, re.M):
+            text += f"\n{table} = {{ {name} = {{ {module}; }}; }};\n"
+    (tmp_path / "belfry.conf").write_text(text)
+    r = subprocess.run([os.environ["BELFRY_BUILD_DIR"] + "/belfry", "check", tmp_path / "belfry.conf"],
+                       capture_output=True, text=True)
+    assert r.returncode == 0, r.stderr
+
+
 @pytest.mark.parametrize("page", sorted((ROOT / "man").glob("*.[1-8]")), ids=lambda p: p.name)
 def test_manual_pages_are_well_formed(page):
     r = subprocess.run(["mandoc", "-T", "lint", "-W", "error", str(page)], capture_output=True, text=True)

@@ -8,6 +8,7 @@ import socket
 import subprocess
 import threading
 
+import pytest
 from harness import BUILD, simple_config, wait_for
 
 
@@ -32,6 +33,77 @@ def varlink(daemon, method, parameters=None, **more):
         if not answers[-1].get("continues"):
             s.close()
             return answers
+
+
+WITHOUT_A_DAEMON = (
+    # arguments, exit status, what standard error says
+    ("", 2, "belfry: what shall it do? See: belfry --help"),
+    ("stauts", 2, 'there is no command "stauts" (did you mean "status"?); see: belfry --help'),
+    ("status extra", 2, 'belfry: status takes no argument such as "extra"; see: belfry status --help'),
+    ("why", 2, "belfry: an argument is missing; usage: belfry why ID"),
+    ("why a b", 2, "belfry: too many arguments; usage: belfry why ID"),
+    ("sink", 2, "belfry: sink: what shall it do? One of: pause, resume, ping"),
+    ("sink frob ops", 2, 'belfry: sink: there is no "frob"; there is: pause, resume, ping'),
+    ("sinks frob", 2, 'belfry: sinks: "frob" is nothing it can do; see: belfry --help'),
+    ("--jsno status", 2, "unknown option --jsno (did you mean --json?); see: belfry --help"),
+    ("why --filter x y", 2, "unknown option --filter"),
+    ("tail --filter", 2, "belfry: --filter needs a value (EXPR)"),
+    ("status --json=yes", 2, "belfry: --json takes no value"),
+    ("dead retry", 2, "belfry: dead retry: name dead letters, or give --all; see: belfry dead"),
+    ("dead retry --all 5", 2, "belfry: dead retry: name dead letters, or give --all; see: belfry dead"),
+    ("check /nonexistent.conf", 1, "/nonexistent.conf: cannot be read: No such file or directory"),
+    ("check /etc", 1, "/etc: cannot be read: Is a directory"),
+    ("check a b", 2, "belfry: too many arguments; usage: belfry check [FILE]"),
+    ("check --live a.conf", 2, "belfry: check --live looks at the daemon's own file; leave a.conf out"),
+    ("modules nope", 1, 'belfry: there is no module "nope"; see: belfry modules'),
+    ("listen --port x", 2, 'belfry: --port: "x" is not a number from 0 to 65535'),
+    ("listen --port 99999", 2, 'belfry: --port: "99999" is not a number from 0 to 65535'),
+    ("listen --status 99", 2, "belfry: --status: an answer has a status from 200 to 599"),
+    ("listen --delay 5min", 2, 'belfry: --delay: "5min" is no duration (500ms, 15s, 5m)'),
+    ("listen --port 0 --save /nonexistent/d", 1, "belfry: --save /nonexistent/d: No such file or directory"),
+    ("listen --port 0 --secret file:/nonexistent", 1, "belfry: --secret: file:/nonexistent: No such file or directory"),
+    ("sign", 2, "belfry: no secret: give --secret file:PATH, or BELFRY_SECRET"),
+    ("sign --secret foo", 1, "belfry: --secret: a signing secret begins with whsec_"),
+    ("verify --secret whsec_AAAA", 2, "belfry: no webhook-id: give --headers FILE, or --id, --timestamp and --signature"),
+    ("verify --secret whsec_AAAA --headers /nonexistent", 1, "belfry: --headers /nonexistent: No such file or directory"),
+    *((words, 3, "belfry: belfryd is not running (no {run}/control): systemctl start belfry")
+      for words in ("status", "sources", "sinks", "rules", "timers", "tail", "why abc", "dead", "dead show 1", "dead retry 1",
+                    "dead drop --all", "gaps", "gaps ack", "pause a", "resume a", "ping a", "source forget a", "reload",
+                    "check --live")))
+
+
+@pytest.mark.parametrize("words, status, says", WITHOUT_A_DAEMON, ids=lambda v: v if isinstance(v, str) and len(v) < 60 else "")
+def test_mistakes_without_a_daemon(daemon, words, status, says):
+    """Each gives its documented exit status, one line that says what to do, and nothing else on standard output."""
+    r = daemon.belfry(*words.split())
+    assert r.returncode == status, (r.stdout, r.stderr)
+    assert says.format(run=daemon.run) in r.stderr
+    assert r.stdout == ""
+
+
+WITH_A_DAEMON = (
+    ("why abc", 1, 'belfry: "abc" is no id: 32 hex digits, as in webhook-id'),
+    ("why 0123456789abcdef0123456789abcdef", 1, "belfry: nothing is known of 0123456789abcdef0123456789abcdef"),
+    ("dead show abc", 1, 'belfry: there is no dead letter "abc"; see: belfry dead'),
+    ("dead retry abc 5", 1, 'belfry: there is no dead letter "5"; see: belfry dead'),
+    ("dead drop 0123456789abcdef0123456789abcdef", 1, "see: belfry dead"),
+    ("pause opps", 1, 'belfry: there is no sink "opps" (did you mean "ops"?)'),
+    ("resume files", 1, 'belfry: there is no sink "files"'),
+    ("ping nope-at-all", 1, 'belfry: there is no sink "nope-at-all"; see: belfry sinks'),
+    ("gaps ack 77", 1, 'belfry: there is no open gap "77"; see: belfry gaps'),
+    ("source forget nope", 1, 'belfry: no source "nope" was ever known here'),
+    ("source forget files", 1, "belfry: source files is in the configuration: take it out and reload first"),
+    ("source frob files", 1, 'belfry: source files (inotify) knows no "frob", nor any other verb but forget'),
+    ("tail --filter data.nmae==1", 1, "the events here have no field data.nmae (did you mean data.name?)"),
+)
+
+
+def test_mistakes_with_a_daemon(daemon, receiver, watched):
+    daemon.write(simple_config(watched, receiver.url))
+    daemon.start()
+    for words, status, says in WITH_A_DAEMON:
+        r = daemon.belfry(*words.split())
+        assert (r.returncode, r.stdout) == (status, "") and says in r.stderr, (words, r)
 
 
 def test_status_and_lists(daemon, receiver, watched):

@@ -11,6 +11,7 @@ import signal
 import subprocess
 from pathlib import Path
 
+import pytest
 from harness import simple_config, wait_for
 
 README = Path(__file__).resolve().parents[2] / "README.md"
@@ -255,3 +256,23 @@ def test_second_daemon_is_refused(daemon, receiver, watched, tmp_path):
     second.start(wait=False)
     assert second.process.wait(10) == 1
     assert str(daemon.process.pid) in second.text()
+    third = Daemon(tmp_path / "third")
+    third.run, third.config = daemon.run, daemon.config
+    third.start(wait=False)
+    assert third.process.wait(10) == 1
+    assert f"another belfryd answers on {daemon.run}/control; stop that one or give" in third.text()
+
+
+@pytest.mark.parametrize("option", ("state-dir", "runtime-dir"))
+def test_a_directory_it_cannot_use_is_named_with_its_option(daemon, option):
+    daemon.write("")
+    afile = daemon.directory / "afile"
+    afile.write_text("")
+    if option == "state-dir":
+        daemon.state = afile
+    else:
+        daemon.run = afile
+    daemon.start(wait=False)
+    assert daemon.process.wait(10) == 1
+    assert f"cannot use the {option.replace('-dir', '')} directory {afile} (--{option}): Not a directory" in daemon.text()
+    daemon.process = None  # it ended as it should, with 1

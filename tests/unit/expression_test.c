@@ -282,6 +282,12 @@ static const struct {
         {"data.name == 'abc", 13, 17, "this string has no end"},
         {"data.name = 'a'", 10, 11, "write ==, not ="},
         {"a == b", 0, 1, "there is no field a (did you mean data.a, or 'a' as a string?)"},
+        {"type == 'file.created' and type == 'file.moved'", 27, 47,
+                "no event fits both this and the condition on the same field before it; for either "
+                "write or, or in ['x', 'y']"},
+        {"'a' == data.name and data.size > 1 and data.name in ['b', 'c']", 39, 62,
+                "no event fits both this and the condition on the same field before it; for either "
+                "write or, or in ['x', 'y']"},
         {"data.ready && true", 11, 13, "write and, not &&"},
         {"data.name == \"a\"", 13, 14, "write '...' around a string, not \""},
         {"!data.ready", 0, 1, "write not, not !"},
