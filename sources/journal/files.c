@@ -8,6 +8,7 @@
 // subdirectories MACHINE-ID[.NAMESPACE], or the one configured and its subdirectories.
 #include "files.h"
 
+#include "base/clock.h"
 #include "base/wire.h"
 
 #include <ctype.h>
@@ -18,28 +19,15 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
+#include <unistd.h>
 
-enum { SETTLED_SEC = 3, FD_FIRST = 3, FILES_MAX = 65536, MACHINE_ID_LEN = 32 };
-
-typedef struct FileId {
-        dev_t dev;
-        ino_t ino;
-} FileId;
+enum { FD_FIRST = 3, FILES_MAX = 65536, MACHINE_ID_LEN = 32, GROUPS_MAX = 1024 };
 
 typedef struct Survey {
         FileId *open; // sorted
         size_t n_open;
         FilesReport *report;
 } Survey;
-
-static int id_compare(const void *a, const void *b)
-{
-        const FileId *x = a, *y = b;
-        if (x->dev != y->dev)
-                return x->dev < y->dev ? -1 : 1;
-        return (x->ino > y->ino) - (x->ino < y->ino);
-}
 
 static int survey_open_files(Survey *s)
 {
@@ -55,15 +43,36 @@ static int survey_open_files(Survey *s)
                 if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode))
                         s->open[s->n_open++] = (FileId){st.st_dev, st.st_ino};
         }
-        qsort(s->open, s->n_open, sizeof(*s->open), id_compare);
+        qsort(s->open, s->n_open, sizeof(*s->open), file_id_compare);
         return 0;
 }
 
-static void survey_note(Survey *s, const char *path, const char *name, const char *what)
+static bool is_denial(int error)
 {
-        if (!s->report->first[0])
-                (void)snprintf(s->report->first, sizeof(s->report->first), "%s%s%s %s", path,
-                        name[0] ? "/" : "", name, what);
+        return error == EACCES || error == EPERM;
+}
+
+// Could this process read it if it were in its group?
+static bool group_would_help(const struct stat *st)
+{
+        gid_t groups[GROUPS_MAX];
+        int n = getgroups(GROUPS_MAX, groups);
+        if (st->st_gid == 0 || !(st->st_mode & S_IRGRP) || st->st_gid == getegid())
+                return false;
+        for (int i = 0; i < n; i++)
+                if (groups[i] == st->st_gid)
+                        return false;
+        return true;
+}
+
+static void survey_denied(Survey *s, const struct stat *st, const char *path, const char *name)
+{
+        FilesReport *r = s->report;
+        bool helps = st && group_would_help(st);
+        if (r->denied++ == 0 || (helps && !r->group_missing))
+                (void)snprintf(r->first_denied, sizeof(r->first_denied), "%s%s%s", path,
+                        name[0] ? "/" : "", name);
+        r->group_missing |= helps;
 }
 
 const char *files_header_fault(const uint8_t *head, size_t n, uint64_t size)
@@ -88,6 +97,25 @@ const char *files_header_fault(const uint8_t *head, size_t n, uint64_t size)
         return NULL;
 }
 
+static void survey_skipped(Survey *s, const struct stat *st, int error, const char *fault,
+        const char *path, const char *name)
+{
+        FilesReport *r = s->report;
+        r->skipped++;
+        if (r->n_list == FILES_SKIPPED_MAX)
+                return;
+        SkippedFile *f = &r->list[r->n_list++];
+        *f = (SkippedFile){.id = {st->st_dev, st->st_ino},
+                .changed_usec = (uint64_t)st->st_mtim.tv_sec * USEC_PER_SEC +
+                                (uint64_t)st->st_mtim.tv_nsec / 1000,
+                .error = error,
+                .whole = !error && !fault};
+        (void)snprintf(f->what, sizeof(f->what), "%s/%s: %s", path, name,
+                error   ? strerror(error)
+                : fault ? fault
+                        : "damaged inside");
+}
+
 static void survey_file(Survey *s, int dir_fd, const char *path, const char *name)
 {
         struct stat st;
@@ -95,29 +123,26 @@ static void survey_file(Survey *s, int dir_fd, const char *path, const char *nam
         if (fstatat(dir_fd, name, &st, 0) < 0 || !S_ISREG(st.st_mode))
                 return;
         s->report->files++;
+        s->report->split |= strncmp(name, "user-", 5) == 0;
         FileId id = {st.st_dev, st.st_ino};
-        if (bsearch(&id, s->open, s->n_open, sizeof(id), id_compare))
+        if (bsearch(&id, s->open, s->n_open, sizeof(id), file_id_compare)) {
+                s->report->open++;
                 return;
+        }
         _cleanup_(closep) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
-        if (fd < 0) {
-                if (errno == ENOENT) { // rotated away or vacuumed meanwhile
-                        s->report->files--;
-                        return;
-                }
-                s->report->skipped++;
-                s->report->denied += errno == EACCES || errno == EPERM;
-                survey_note(s, path, name, strerror(errno));
+        int error = fd < 0 ? errno : 0;
+        if (error == ENOENT) { // rotated away or vacuumed meanwhile
+                s->report->files--;
                 return;
         }
-        ssize_t n = pread(fd, head, sizeof(head), 0);
+        if (is_denial(error))
+                survey_denied(s, &st, path, name);
+        ssize_t n = error ? 0 : pread(fd, head, sizeof(head), 0);
+        if (n < 0)
+                error = errno;
         const char *fault =
-                n < 0 ? strerror(errno) : files_header_fault(head, (size_t)n, (uint64_t)st.st_size);
-        if (st.st_ctim.tv_sec + SETTLED_SEC > time(NULL)) {
-                s->report->unsettled = true; // it is being made, or its opening is still to come
-                return;
-        }
-        s->report->skipped++;
-        survey_note(s, path, name, fault ? fault : "is damaged inside or could not be opened");
+                error ? NULL : files_header_fault(head, (size_t)n, (uint64_t)st.st_size);
+        survey_skipped(s, &st, error, fault, path, name);
 }
 
 static bool ends_in(const char *name, const char *suffix)
@@ -144,11 +169,12 @@ static void survey_directory(Survey *s, const char *path)
 {
         DIR *d = opendir(path);
         if (!d) {
-                if (errno != ENOENT && errno != ENOTDIR) {
-                        s->report->directories++;
-                        s->report->denied += errno == EACCES || errno == EPERM;
-                        survey_note(s, path, "", strerror(errno));
-                }
+                int error = errno;
+                struct stat st;
+                if (error == ENOENT || error == ENOTDIR)
+                        return;
+                s->report->directories++;
+                survey_denied(s, stat(path, &st) == 0 ? &st : NULL, path, "");
                 return;
         }
         s->report->directories++;
@@ -200,20 +226,37 @@ static void read_machine_id(char ret[static MACHINE_ID_LEN + 1])
                 (void)fclose(f);
 }
 
+enum { ROOTS_MAX = 2 };
+
+static unsigned roots_of(const JournalOptions *o, const char *ret[static ROOTS_MAX])
+{
+        ret[0] = o->directory ? o->directory : "/var/log/journal";
+        ret[1] = "/run/log/journal";
+        return o->directory ? 1 : 2;
+}
+
+unsigned files_roots_absent(const JournalOptions *o)
+{
+        const char *roots[ROOTS_MAX];
+        struct stat st;
+        unsigned absent = 0;
+        for (unsigned i = roots_of(o, roots); i-- > 0;)
+                absent += stat(roots[i], &st) < 0 ? errno == ENOENT || errno == ENOTDIR
+                                                  : !S_ISDIR(st.st_mode);
+        return absent;
+}
+
 int files_survey(const JournalOptions *o, FilesReport *ret)
 {
         char machine[MACHINE_ID_LEN + 1];
+        const char *roots[ROOTS_MAX];
         Survey s = {.report = ret};
-        *ret = (FilesReport){0};
+        *ret = (FilesReport){.roots_absent = files_roots_absent(o)};
         int r = survey_open_files(&s);
         if (r >= 0) {
                 read_machine_id(machine);
-                if (o->directory) {
-                        survey_root(&s, o, machine, o->directory);
-                } else {
-                        survey_root(&s, o, machine, "/var/log/journal");
-                        survey_root(&s, o, machine, "/run/log/journal");
-                }
+                for (unsigned i = 0, n = roots_of(o, roots); i < n; i++)
+                        survey_root(&s, o, machine, roots[i]);
         }
         free(s.open);
         return r;

@@ -4,21 +4,41 @@
 #pragma once
 
 #include "options.h"
+#include "position.h"
 
 #include "base/reason.h"
 
+enum { FILES_SKIPPED_MAX = 64 };
+
+// A journal file that is not open in this process though it should be.
+typedef struct SkippedFile {
+        FileId id;
+        uint64_t changed_usec; // wall: nothing came into it after that
+        int error;             // why it cannot be opened; 0: it can
+        bool whole;            // its header tells of no damage
+        char what[REASON_MAX]; // its path and the reason
+} SkippedFile;
+
 typedef struct FilesReport {
-        unsigned files;         // journal files that are there
-        unsigned skipped;       // of them: not open in this process though they should be
-        unsigned denied;        // files and directories that may not be read
-        unsigned directories;   // that hold, or may hold, journal files
-        bool unsettled;         // a file is too new to be judged: look again in a few seconds
-        char first[REASON_MAX]; // the first skipped or denied one and its reason; "" = none
+        unsigned files;        // journal files that are there
+        unsigned open;         // of them: open in this process
+        unsigned skipped;      // of them: not open; the first ones stand in `list`
+        unsigned directories;  // that hold, or may hold, journal files
+        unsigned roots_absent; // directories in which they may come to lie, and which are not there
+        bool split;            // users have files of their own
+        unsigned denied;       // files and directories that may not be read
+        bool group_missing;    // one of them is read by a group of which this process is no member
+        char first_denied[REASON_MAX];
+        SkippedFile list[FILES_SKIPPED_MAX];
+        unsigned n_list;
 } FilesReport;
 
 // Looks where sd_journal looks for these options. Allowed at any time; reads directories and the
 // first bytes of files that are not open. -ENOMEM only: what cannot be looked at counts as denied.
 int files_survey(const JournalOptions *o, FilesReport *ret) _must_use_;
+
+// Of the directories in which journal files may come to lie, how many are not there.
+unsigned files_roots_absent(const JournalOptions *o);
 
 // Why a file with this beginning and size is not read; NULL: nothing is wrong with its header.
 enum { FILES_HEADER_SIZE = 208 };

@@ -14,7 +14,6 @@
 
 #include <assert.h>
 #include <errno.h>
-#include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
 #include <systemd/sd-id128.h>
@@ -254,36 +253,9 @@ static int position_here(Reader *r, Position *ret)
         if (n >= CURSOR_SIZE)
                 return -E2BIG;
         ret->realtime_usec = usec;
+        ret->before = false;
         memcpy(ret->cursor, cursor, n + 1);
         return 0;
-}
-
-// One "k=..." of a cursor; empty when it has none.
-static Slice cursor_part(const char *cursor, char key)
-{
-        for (const char *at = cursor; *at;) {
-                size_t n = strcspn(at, ";");
-                if (n > 2 && at[0] == key && at[1] == '=')
-                        return (Slice){at + 2, n - 2};
-                at += n + (at[n] == ';');
-        }
-        return SLICE_NULL;
-}
-
-static bool cursor_same(const char *a, const char *b, const char *keys)
-{
-        for (const char *k = keys; *k; k++) {
-                Slice x = cursor_part(a, *k);
-                if (x.len == 0 || !slice_eq(x, cursor_part(b, *k)))
-                        return false;
-        }
-        return true;
-}
-
-static uint64_t cursor_number(const char *cursor, char key)
-{
-        Slice s = cursor_part(cursor, key);
-        return s.data ? strtoull(s.data, NULL, 16) : 0;
 }
 
 // Standing on the first entry at or after a cursor that is not its own: is the cursor's entry here
@@ -333,11 +305,12 @@ static int look_for(
                 return e;
         if (e > 0) {
                 *ret_at = *ret_next;
+                ret_at->before = at->before;
                 return 0;
         }
         *ret_next = first;
         // The next in the same sequence: its predecessor is gone, but it was read.
-        bool follows = cursor_same(at->cursor, first.cursor, "s") &&
+        bool follows = !at->before && cursor_same(at->cursor, first.cursor, "s") &&
                        cursor_number(first.cursor, 'i') == cursor_number(at->cursor, 'i') + 1;
         *ret = follows ? READER_THERE : READER_GONE;
         return 0;
@@ -362,7 +335,7 @@ int reader_seek(Reader *r, const Position *at, ReaderFound *ret, Position *ret_n
                 e = sd_journal_next(r->journal);
         if (e > 0) {
                 e = sd_journal_test_cursor(r->journal, now.cursor);
-                r->current = e == 0;
+                r->current = e == 0 || now.before;
         }
         return e < 0 ? e : 0;
 }
@@ -400,8 +373,14 @@ int reader_entry(Reader *r, Entry *e, Position *ret_at)
         if (k < 0)
                 return k;
         entry_begin(e);
+        bool any = false;
         sd_journal_restart_data(r->journal);
-        while ((k = sd_journal_enumerate_available_data(r->journal, &data, &n)) > 0)
+        while ((k = sd_journal_enumerate_available_data(r->journal, &data, &n)) > 0) {
+                any = true;
                 entry_add(e, slice_mem(data, n));
-        return k == -EADDRNOTAVAIL || k == -EIO ? -EBADMSG : k;
+        }
+        // What libsystemd cannot read of an entry it leaves out without a word.
+        if (k == 0 && !any)
+                return -EBADMSG;
+        return k < 0 && k != -ENOMEM ? -EBADMSG : k;
 }

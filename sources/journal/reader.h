@@ -5,18 +5,10 @@
 
 #include "entry.h"
 #include "options.h"
+#include "position.h"
 
 #include "base/reason.h"
 #include <stdint.h>
-
-enum { CURSOR_SIZE = 256 };
-
-// Everything up to and including the entry of the cursor is done; without a cursor, everything
-// before the time.
-typedef struct Position {
-        uint64_t realtime_usec;
-        char cursor[CURSOR_SIZE]; // "" = none
-} Position;
 
 typedef struct Reader Reader;
 

@@ -132,6 +132,19 @@ static int paths_add_root(CagePaths *p, const char *root, Reason *reason)
         return paths_add(p, 'r', path, reason);
 }
 
+// What a module reads whatever its options: it may come while the module runs, as the journal's
+// directory does.
+static int paths_add_read(CagePaths *p, const char *text, Reason *reason)
+{
+        char path[PATH_MAX];
+        struct stat st;
+
+        (void)snprintf(path, sizeof path, "%s", text);
+        if (stat(path, &st) < 0)
+                existing_parent(path);
+        return paths_add(p, 'r', path, reason);
+}
+
 static int paths_add_reference(
         CagePaths *p, const char *text, const char *credentials_dir, Reason *reason)
 {
@@ -251,7 +264,7 @@ int cage_paths_from_options(CagePaths *p, const ModuleDescription *module, const
         for (size_t i = 0; module->network && r >= 0 && i < N_ELEMENTS(network_paths); i++)
                 r = paths_add(p, 'r', network_paths[i], reason);
         for (const char *const *path = module->reads; r >= 0 && path && *path; path++)
-                r = paths_add(p, 'r', *path, reason);
+                r = paths_add_read(p, *path, reason);
         return r < 0 ? r : walk_rows(&w, module->options, module->n_options, options);
 }
 

@@ -113,3 +113,19 @@ def journalctl_json(directory, *arguments):
     r = subprocess.run(["journalctl", "-D", directory, "-o", "json", "--all", "-q", *arguments], capture_output=True, text=True)
     import json
     return [json.loads(line) for line in r.stdout.splitlines()]
+
+
+def objects(path, kind):
+    """Offsets of the objects of this type (1 data, 3 entry) in a journal file."""
+    raw = Path(path).read_bytes()
+    at, end = (struct.unpack_from("<Q", raw, o)[0] for o in (88, 136))  # header_size, tail_object_offset
+    while at <= end:
+        if raw[at] == kind:
+            yield at
+        at += (struct.unpack_from("<Q", raw, at + 8)[0] + 7) // 8 * 8
+
+
+def overwrite(path, offset, data):
+    with open(path, "r+b") as f:
+        f.seek(offset)
+        f.write(data)
