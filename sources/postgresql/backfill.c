@@ -5,6 +5,7 @@
 #include "backfill_internal.h"
 
 #include <errno.h>
+#include <fnmatch.h>
 #include <inttypes.h>
 #include <libpq-fe.h>
 #include <stdlib.h>
@@ -156,6 +157,37 @@ static void lost(Backfill *b)
         arm(b, BACKFILL_RECONNECT_SEC * USEC_PER_SEC);
         if (stalled)
                 pump(b->stream);
+}
+
+size_t backfill_cancel(Backfill *b, const char *pattern)
+{
+        size_t n = 0;
+        bool stalled = b->stalls, current = false;
+
+        for (size_t i = 0; i < b->n_tables; i++) {
+                BackfillTable *t = b->tables[i];
+                if (t->done || (pattern[0] && fnmatch(pattern, t->name, 0) != 0))
+                        continue;
+                t->done = t->cancelled = t->dirty = true;
+                t->trouble.text[0] = 0;
+                current = current || t == b->current;
+                n++;
+        }
+        // What was asked for and is not listed yet; the list that may be under way is of no use.
+        if (b->all_run != 0 && !pattern[0])
+                b->all_listed = true;
+        if (current) {
+                b->current = NULL;
+                backfill_forget(b);
+                disconnect(b);
+        }
+        backfill_tell_trouble(b);
+        backfill_save(b);
+        if (b->state == BACKFILL_IDLE)
+                arm(b, 0);
+        if (stalled)
+                pump(b->stream);
+        return n;
 }
 
 static void on_down(void *userdata, const ServerFault *fault)

@@ -43,4 +43,6 @@ bool backfill_stalls(const Backfill *b);
 
 // belfry source backfill NAME [TABLE]; answers with source_answer().
 void backfill_command(Stream *s, uint64_t ticket, const json_t *arguments);
+// belfry source backfill-cancel NAME [TABLE], likewise.
+void backfill_cancel_command(Stream *s, uint64_t ticket, const json_t *arguments);
 json_t *backfill_stats(const Backfill *b); // a new reference; NULL: nothing to say

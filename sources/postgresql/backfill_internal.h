@@ -81,6 +81,7 @@ struct Backfill {
         uint32_t next_block;
 
         uint64_t rate_usec, rate_rows; // since when, and how many
+        uint64_t stats_usec;           // told last
 };
 
 // backfill.c
@@ -97,6 +98,9 @@ int backfill_add(Backfill *b, BackfillTable *t) _must_use_; // consumed; -ENOMEM
 void backfill_answer(Backfill *b, bool ok, const char *format, ...) _printf_(3, 4);
 void backfill_tell_trouble(Backfill *b); // what of it is degraded
 void backfill_save(Backfill *b);         // rows that are not as stored; as far as there is credit
+
+// Reads no further what the pattern says ("" = all); returns how many tables.
+size_t backfill_cancel(Backfill *b, const char *pattern);
 
 // backfill_list.c
 void backfill_list(Backfill *b);

@@ -28,6 +28,8 @@ static int take_table(Backfill *b, const PGresult *r, int i)
         bool anew = b->all_run != 0 || (asked && (!known || t->done)) ||
                     (!known && b->stream->options->backfill);
         b->n_asked += asked;
+        if (t && asked)
+                t->retry_usec = 0; // somebody may have mended what was in the way
         if (!known && anew) {
                 t = backfill_table_new(oid);
                 if (!t)

@@ -39,7 +39,7 @@ void backfill_table_begin(BackfillTable *t, uint64_t run, uint64_t not_before)
         t->run = run;
         t->not_before = not_before;
         t->told_rows = t->read_rows = 0;
-        t->done = t->by_place = false;
+        t->done = t->cancelled = t->by_place = false;
         t->end_block = 0;
         t->n_cursor = 0;
         t->retry_usec = 0;
@@ -61,7 +61,7 @@ void backfill_table_value(const BackfillTable *t, Buf *out)
 {
         buf_reset(out);
         wire_put_u8(out, VERSION);
-        wire_put_u8(out, t->done);
+        wire_put_u8(out, t->cancelled ? 2 : t->done);
         wire_put_u32(out, t->told);
         wire_put_u64(out, t->run);
         wire_put_u64(out, t->not_before);
@@ -79,7 +79,9 @@ static int take(WireReader *in, BackfillTable *t)
 {
         if (wire_u8(in) != VERSION)
                 return -EBADMSG;
-        t->done = wire_u8(in);
+        uint8_t done = wire_u8(in);
+        t->done = done > 0;
+        t->cancelled = done == 2;
         t->told = wire_u32(in);
         t->run = wire_u64(in);
         t->not_before = wire_u64(in);

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // One table whose existing rows are read: how far it got, as it is kept in the source's state. Pure.
 //
-// State row "backfill/OID", little-endian: u8 version (1), u8 done, u32 told, u64 run, u64 not_before,
+// State row "backfill/OID", little-endian: u8 version (1), u8 done (2: cancelled), u32 told, u64 run, u64 not_before,
 // u64 told_rows, u64 read_rows, u8 by_place, u32 end_block, bytes basis, bytes name, u16 n, bytes of
 // each of the n texts behind which reading goes on. Row "backfill": u8 version, u64 run: all tables
 // are asked for and not listed yet.
@@ -23,9 +23,9 @@ enum {
 typedef struct BackfillTable {
         uint32_t oid;  // what is read
         uint32_t told; // as what it is told: itself, or the partitioned table that it is a part of
-        bool done;
-        uint64_t run;        // wall clock at which it was asked for: part of the ids
-        uint64_t not_before; // transactions older than this must have ended
+        bool done, cancelled; // cancelled: done, but not to the end
+        uint64_t run;         // wall clock at which it was asked for: part of the ids
+        uint64_t not_before;  // transactions older than this must have ended
         uint64_t told_rows, read_rows;
         bool by_place; // without a key: in the order of pages, up to end_block
         uint32_t end_block;

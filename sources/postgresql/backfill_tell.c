@@ -18,7 +18,7 @@ enum {
         BATCH_ROWS = 1000,
         EVENT_ROOM = 160, // what surrounds an event in a batch
         ID_CURSOR_MAX = 1024,
-        FLUSHED_MSEC = 100,
+        STATS_SEC = 1,
 };
 
 typedef enum TellResult {
@@ -198,8 +198,11 @@ static void finished(Backfill *b)
         backfill_release(b);
         b->careful = false;
         backfill_tell_trouble(b);
-        if (t->done)
+        uint64_t now = clock_mono_usec();
+        if (t->done || now - b->stats_usec >= STATS_SEC * USEC_PER_SEC) {
+                b->stats_usec = now;
                 stream_stats(b->stream);
+        }
         backfill_step(b);
 }
 

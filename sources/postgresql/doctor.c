@@ -25,6 +25,10 @@ const SourceCommand postgresql_commands[] = {
                 .argument = "[TABLE]",
                 .prose = "Reads the rows that are there, of all published tables or those that "
                          "the name (schema.table, patterns) says, as row.read events."},
+        {.verb = "backfill-cancel",
+                .argument = "[TABLE]",
+                .prose = "Reads existing rows no further, of all tables or those that the name "
+                         "says."},
         {.verb = "drop-slot",
                 .prose = "Drops the replication slot of a source that left the configuration, and "
                          "the "
@@ -270,6 +274,8 @@ void doctor_command(Stream *s, uint64_t ticket, const char *verb, const json_t *
                 command_continue(s, ticket);
         else if (strcmp(verb, "backfill") == 0)
                 backfill_command(s, ticket, arguments);
+        else if (strcmp(verb, "backfill-cancel") == 0)
+                backfill_cancel_command(s, ticket, arguments);
         else if (!source_for_command(s->source))
                 answer(s, ticket, false,
                         "the source is configured and would make the slot anew: remove it from the "

@@ -65,6 +65,12 @@ static void reason_line(const Context *c, const json_t *o)
         (void)printf("%s\n", colour_off(c, COLOUR_WARN));
 }
 
+// What a part of it says of itself in one line.
+static const char *account(const json_t *v)
+{
+        return json_string_value(json_object_get(v, "text"));
+}
+
 // What it watches: the paths of its options, or the module's own account of itself, lists first (there
 // the paths are), then what is not zero.
 static void print_list(const json_t *list)
@@ -104,13 +110,14 @@ static void print_watches(const json_t *w)
         }
         json_object_foreach((json_t *)w, key, v)
         {
-                if (!is_worth_saying(key, v))
+                const char *text = json_is_string(v) ? json_string_value(v) : account(v);
+                if (!account(v) && !is_worth_saying(key, v))
                         continue;
                 (void)printf("%s%s", between, key);
                 between = ", ";
-                if (json_is_string(v)) {
+                if (text) {
                         (void)putchar(' ');
-                        print_escaped(slice_of(json_string_value(v)));
+                        print_escaped(slice_of(text));
                 } else if (json_is_integer(v))
                         (void)printf(" %lld", (long long)json_integer_value(v));
         }

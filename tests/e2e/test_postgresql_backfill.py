@@ -2,6 +2,7 @@
 """Rows that are there already: each told once, none missing, none as it was before a change that was
 told, whatever is killed, dropped, altered or forbidden meanwhile."""
 import json
+import subprocess
 import threading
 
 import pytest
@@ -172,7 +173,7 @@ def test_consistent_while_others_write(server, db):  # noqa: F811
             s.kill()
             s.let_go()
             s.start()
-        s.wait(lambda: (s.stats.get("backfill") or {}).get("state") == "done", 120)
+        s.wait(lambda: done(s), 120)
     finally:
         writers.end()
     s.confirmed()
@@ -183,4 +184,160 @@ def test_consistent_while_others_write(server, db):  # noqa: F811
     judge(copy, s.sql)
     assert len(copy.read) > 3000 and max(copy.read.values()) == 1, "a row was read twice"
     assert len({e.id for e in s.rows()}) == len(s.rows())
+    s.stop()
+
+
+KINDS = """
+    CREATE COLLATION ci (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
+    CREATE COLLATION de (provider = icu, locale = 'de-u-kn-true');
+    CREATE TABLE folded (k text COLLATE ci PRIMARY KEY, v int);
+    INSERT INTO folded SELECT chr(97 + i % 26) || CASE WHEN i % 2 = 0 THEN 'X' ELSE 'x' END || i, i FROM generate_series(1, 700) i;
+    CREATE TABLE numbered (k varchar(40) COLLATE de PRIMARY KEY, v int);
+    INSERT INTO numbered SELECT 'Straße ''' || i || chr(228), i FROM generate_series(1, 700) i;
+    CREATE TABLE padded (k char(8), n numeric, b bytea, v int, PRIMARY KEY (n, k, b));
+    INSERT INTO padded SELECT 'k' || i % 3, (i % 50) / 8.0, decode(md5(i::text), 'hex'), i FROM generate_series(1, 700) i;
+    CREATE TABLE pages (v int, filler text);
+    INSERT INTO pages SELECT i, repeat('x', 300) FROM generate_series(1, 2000) i; DELETE FROM pages WHERE v % 7 = 0;
+    CREATE TABLE parts (k int, v int, PRIMARY KEY (k, v)) PARTITION BY RANGE (v);
+    CREATE TABLE parts_low PARTITION OF parts FOR VALUES FROM (0) TO (400);
+    CREATE TABLE parts_high PARTITION OF parts DEFAULT;
+    INSERT INTO parts SELECT i % 5, i FROM generate_series(1, 700) i;
+    CREATE TABLE keyless (v int) PARTITION BY HASH (v);
+    CREATE TABLE keyless_0 PARTITION OF keyless FOR VALUES WITH (MODULUS 2, REMAINDER 0);
+    CREATE TABLE keyless_1 PARTITION OF keyless FOR VALUES WITH (MODULUS 2, REMAINDER 1);
+    INSERT INTO keyless SELECT i FROM generate_series(1, 700) i;
+    CREATE TABLE wide (v int PRIMARY KEY, big text);
+    INSERT INTO wide SELECT i, repeat('w', 400000) FROM generate_series(1, 5) i;
+    INSERT INTO wide VALUES (6, repeat('o', 2000000));"""
+
+
+def done(s):
+    return (s.stats.get("backfill") or {}).get("state") == "done"
+
+
+def test_tables_of_all_kinds(server, db):  # noqa: F811
+    """Keys in odd collations, of three columns, none at all, partitions, rows larger than a chunk and
+    than an event: each row once, also when the source dies now and then."""
+    s = PgSource(server, db, tables=[{"name": "public.*"}], backfill=True, operations=["insert"])
+    s.sql(KINDS)
+    s.start()
+    for have in (500, 2500):
+        s.wait(lambda: len(s.events) > have, 60)
+        s.kill()
+        s.let_go()
+        s.start()
+    s.wait(lambda: done(s), 60)
+    got = {}
+    for e in s.rows():
+        assert e.type == "row.read"
+        if "oversized" not in e.data:
+            got.setdefault(e.data["table"].split("_")[0], []).append(e.data["new"]["v"])
+    for table in ("folded", "numbered", "padded", "pages", "parts", "keyless"):
+        want = sorted(int(v) for [v] in s.sql(f"SELECT v FROM {table}"))
+        assert sorted(got[table]) == want, table
+    assert sorted(got["wide"]) == [1, 2, 3, 4, 5]
+    assert [e.data["bytes"] > 2000000 for e in s.rows() if "oversized" in e.data] == [True]
+    assert len({e.id for e in s.rows()}) == len(s.rows())
+    s.stop()
+
+
+@pytest.mark.parametrize("change", [
+    "DROP TABLE orders", "TRUNCATE orders",
+    "ALTER TABLE orders ADD more int DEFAULT 7; UPDATE orders SET more = 8 WHERE id > 5990"],
+    ids=["dropped", "emptied", "altered"])
+def test_a_table_that_changes_while_it_is_read(server, db, change):  # noqa: F811
+    """In the middle of one table; the rest of it and the next one are read, nothing is in the way."""
+    s = PgSource(server, db, backfill=True)
+    s.sql(f"{ORDERS} INSERT INTO orders SELECT i, 'c', i, repeat('x', 900) FROM generate_series(1, 6000) i;"
+          "CREATE TABLE others (id int PRIMARY KEY); INSERT INTO others VALUES (1)")
+    s.durable = False  # without credit the table is left where it is
+    s.start()
+    s.wait(lambda: any(b.events for b in s.held), 60)
+    thread = threading.Thread(target=s.sql, args=(change,))
+    thread.start()  # it may wait for our lock, which is not held for long
+    while thread.is_alive():
+        s.pump()
+    assert sum(len(b.events) for b in s.held) < 6000
+    s.durable = True
+    s.make_durable()
+    s.wait(lambda: done(s) and any(e.data["table"] == "others" for e in s.rows()), 60)
+    s.confirmed()
+    copy = Copy()
+    for e in s.events:
+        copy.take(e.type, e.data)
+    assert not copy.stale
+    read = [e for e in s.rows() if e.type == "row.read" and e.data["table"] == "orders"]
+    if "ALTER" in change:
+        assert len(copy.rows["orders"]) == 6000 and copy.rows["orders"]['{"id": 6000}']["more"] == 8
+    else:
+        assert 0 < len(read) < 6000
+        assert any("read no further" in text for _, text in s.logs) == ("DROP" in change)
+        assert any(e.type == "table.truncated" for e in s.events) == ("TRUNCATE" in change)
+    s.stop()
+
+
+def test_cancelled_and_asked_for_again(shop):
+    """While somebody holds the table it cannot be read: long enough to think better of it."""
+    shop.begin(ORDERS + "INSERT INTO orders SELECT i FROM generate_series(1, 100) i")
+    refused = shop.daemon.belfry("source", "backfill-cancel", "shop", check=1)
+    assert "no such table is being read" in refused.stdout + refused.stderr
+    holder = subprocess.Popen(["psql", "-XAtq", shop.server.conninfo(database=shop.db)], stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE, text=True)
+    holder.stdin.write("BEGIN; LOCK orders; SELECT 'held';\n")
+    holder.stdin.flush()
+    assert holder.stdout.readline() == "held\n"
+    shop.daemon.belfry("source", "backfill", "shop", "public.orders", check=0)
+    text = shop.daemon.belfry("source", "backfill-cancel", "shop", "public.o*", check=0).stdout
+    assert "1 table is read no further" in text
+    wait_for(lambda: backfilled(shop), "the end", 30)
+    assert shop.source()["watches"]["backfill"]["tables_cancelled"] == 1
+    assert "backfill done, 0 rows (1 of 1 table)" in shop.daemon.belfry("status").stdout
+    holder.communicate("ROLLBACK;")
+    shop.daemon.stop()
+    shop.daemon.start(seconds=60)
+    shop.sql("INSERT INTO orders VALUES (101)")
+    shop.events(1)
+    assert not shop.receiver.of_type("row.read"), "it is cancelled for good"
+    shop.daemon.belfry("source", "backfill", "shop", check=0)
+    wait_for(lambda: len(shop.receiver.of_type("row.read")) == 101, "all rows", 30)
+    wait_for(lambda: "tables_cancelled" not in shop.source()["watches"]["backfill"], "the status", 30)
+
+
+def test_not_allowed_to_read(server, db):  # noqa: F811
+    """Streaming needs no SELECT, reading does: the SQL is told, and the stream goes on."""
+    server.sql(f"CREATE ROLE reader LOGIN REPLICATION; {ORDERS} INSERT INTO orders VALUES (1);"
+               "CREATE PUBLICATION given FOR TABLE orders", database=db)
+    s = PgSource(server, db, user="reader", publication="given", create="never", backfill=True)
+    s.sql(f"SELECT pg_create_logical_replication_slot('{db}', 'pgoutput')")
+    s.start()
+    s.wait(lambda: 'GRANT SELECT ON public.orders TO "reader";' in s.degraded, 30)
+    s.sql("INSERT INTO orders VALUES (2)")
+    s.wait_events(1)
+    s.sql("GRANT SELECT ON orders TO reader")
+    s.kill()
+    s.let_go()
+    s.start()
+    s.wait(lambda: done(s), 30)
+    # The second was told by the stream; it is there once more, the same.
+    assert sorted(e.data["new"]["id"] for e in s.rows() if e.type == "row.read") == [1, 2]
+    s.stop()
+    server.sql("DROP OWNED BY reader; DROP ROLE reader", database=db)
+
+
+def test_behind_a_gap(server, db):  # noqa: F811
+    """The slot was dropped: what is in the tables is told anew behind the gap."""
+    s = PgSource(server, db, on_gap="backfill")
+    s.sql(ORDERS + "INSERT INTO orders VALUES (1), (2)")
+    s.start()
+    s.sql("INSERT INTO orders VALUES (3)")
+    s.wait_events(1)
+    s.stop()
+    s.let_go()
+    s.sql(f"SELECT pg_drop_replication_slot('{db}'); DELETE FROM orders WHERE id = 1; INSERT INTO orders VALUES (4)")
+    s.start()
+    s.wait(lambda: done(s), 30)
+    assert [e.type for e in s.events[1:]] == ["source.gap", "row.read", "row.read", "row.read"]
+    assert [e.data["new"]["id"] for e in s.rows()[1:]] == [2, 3, 4]
+    s.sql("INSERT INTO orders VALUES (5)")
+    s.wait_events(6)
     s.stop()
