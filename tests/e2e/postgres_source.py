@@ -41,10 +41,10 @@ def drop_database(server, name):
 class PgSource(SourceHub):
     alive = []  # those of a test that failed hold its slots
 
-    def __init__(self, server, db, user="postgres", name="shop", **options):
+    def __init__(self, server, db, user="postgres", name="shop", host="host", **options):
         self.server, self.db = server, db
         values = {"conninfo": server.conninfo(user, db), "slot": db, "tables": [{"name": "public.*"}], **options}
-        super().__init__(PROGRAM, values, name=name, defaults=DEFAULTS)
+        super().__init__(PROGRAM, values, name=name, defaults=DEFAULTS, host=host)
         self.alive.append(self)
 
     def sql(self, text, **more):

@@ -65,9 +65,10 @@ class Batch:
 
 
 class SourceHub:
-    def __init__(self, program, options, name="files", read=("/",), user=None, wrapper=(), defaults=DEFAULTS):
+    def __init__(self, program, options, name="files", read=("/",), user=None, wrapper=(), defaults=DEFAULTS, host="host"):
         self.program, self.name, self.read, self.user, self.wrapper = program, name, read, user, list(wrapper)
         version = subprocess.run([program, "--version"], capture_output=True, text=True, check=True)
+        self.host = host
         self.build = re.search(r"build (\S+?)\)", version.stdout).group(1)
         self.options = {**defaults, **options}
         self.position, self.state, self.events = None, {}, []
@@ -126,7 +127,7 @@ class SourceHub:
         values = {k: v for k, v in self.options.items() if v is not None}
         self.send(START, struct.pack("<QQ", CREDIT, 1 << 20) + pack_bytes(json.dumps(values)) +
                   struct.pack("<B", self.position is not None) + pack_bytes(self.position or b"") +
-                  pack_bytes("") + pack_bytes("host") + b"\0")
+                  pack_bytes("") + pack_bytes(self.host) + b"\0")
         if wait:
             self.wait(lambda: self.ready, 60)
         return self

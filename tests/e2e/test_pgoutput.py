@@ -1,14 +1,17 @@
 # SPDX-License-Identifier: MIT
 """The decoder against a real server: what pgoutput makes of real statements becomes the right events.
 
-No socket here: messages are taken with pg_logical_slot_get_binary_changes() and go through
-belfry-change-tool, which is the pure half of the source."""
+Twice: the whole source on a replication connection (live), whose own startup options are what stands
+between an odd role and the events; and its pure half, belfry-change-tool, fed with messages that were
+taken with pg_logical_slot_get_binary_changes(), which can be stopped and begun again anywhere."""
 import json
 import subprocess
 
 import pytest
 from harness import BUILD
 from postgres_server import Server
+from postgres_source import PgSource
+from schemas import check_data
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +83,62 @@ class Stream:
         return [e for m in self.messages for e in self.feed(m)]
 
 
-@pytest.fixture
-def stream(server, request):
+class Live:
+    """The same of a running source: what came since the last time, up to a message of its own."""
+    questions = -1  # nobody counts them
+
+    def __init__(self, server, *arguments):
+        self.server, self.seen, self.n = server, 0, 0
+        self.source = PgSource(server, "postgres", slot="s", publication="p", tables=None,
+                               transaction="group" if "group" in arguments else "off")
+        self.source.start()
+
+    def events(self):
+        self.n += 1
+        mark = f"up to here {self.n}"
+        self.server.sql(f"SELECT pg_logical_emit_message(false, 'mark', '{mark}')")
+        at = lambda: [i for i, e in enumerate(self.source.events) if e.type == "message" and e.data["payload"] == mark]
+        self.source.wait(at, 30)
+        new, self.seen = self.source.events[self.seen:at()[0]], at()[0] + 1
+        return [{"type": e.type, "subject": e.subject.decode(), "key": e.key.decode(), "id": e.id, "data": e.data} for e in new]
+
+    def restart(self):
+        self.stop()
+        self.source.start()
+
+    def stop(self):
+        self.source.stop()
+        self.source.let_go()
+        for e in self.source.events:
+            check_data(e.type, e.data)
+
+
+def fresh(server):
     server.sql("DROP PUBLICATION IF EXISTS p; DROP SCHEMA public CASCADE; CREATE SCHEMA public;"
                "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots;"
                "CREATE PUBLICATION p FOR ALL TABLES; SELECT 1 FROM pg_create_logical_replication_slot('s', 'pgoutput')")
-    arguments = getattr(request, "param", ())
-    s = Stream(server, *arguments)
+
+
+@pytest.fixture
+def stream(server, request):
+    """The pure half, for what the other cannot be made to do."""
+    fresh(server)
+    s = Stream(server, *getattr(request, "param", ()))
     yield s
     s.stop()
+
+
+@pytest.fixture(params=[Stream, Live], ids=["pure", "live"])
+def both(server, request):
+    fresh(server)
+    s = request.param(server)
+    yield s
+    try:
+        s.stop()
+    finally:
+        if isinstance(s, Live) and s.source.process.poll() is None:
+            s.source.kill()
+            s.source.let_go()
 
 
 # type, value as SQL, what JSON it becomes
@@ -133,7 +183,7 @@ VALUES = [
 ]
 
 
-def test_every_type_with_odd_role_settings(server, stream):
+def test_every_type_with_odd_role_settings(server, both):
     server.sql("CREATE EXTENSION hstore; CREATE SCHEMA IF NOT EXISTS sales; DROP TYPE IF EXISTS sales.mood;"
                "CREATE TYPE sales.mood AS ENUM ('fine');"
                "CREATE TYPE mood AS ENUM ('ok', 'so so'); CREATE DOMAIN price AS numeric(10,2); CREATE DOMAIN small AS int4;"
@@ -146,19 +196,19 @@ def test_every_type_with_odd_role_settings(server, stream):
                "ALTER ROLE postgres SET bytea_output = 'escape'; ALTER ROLE postgres SET intervalstyle = 'sql_standard';"
                "ALTER ROLE postgres SET extra_float_digits = -5")
     try:
+        both.restart()
         server.sql(f"INSERT INTO every VALUES (1, {', '.join(v for _, v, _ in VALUES)})")
-        [event] = stream.events()
+        [event] = both.events()
     finally:
         server.sql("ALTER ROLE postgres RESET ALL")
     got = event["data"]["new"]
     wrong = [(t, v, want, got[f"c{i}"]) for i, (t, v, want) in enumerate(VALUES)
              if t != "money" and (got[f"c{i}"] != want or type(got[f"c{i}"]) is not type(want))]
     assert not wrong
-    assert stream.questions >= 1
+    asked = both.questions
     server.sql("INSERT INTO every (id) VALUES (2)")
-    asked = stream.questions
-    [event] = stream.events()
-    assert stream.questions == asked and set(event["data"]["new"].values()) == {2, None}
+    [event] = both.events()
+    assert both.questions == asked != 0 and set(event["data"]["new"].values()) == {2, None}
 
 
 @pytest.mark.parametrize("stream", [("numbers",)], indirect=True)
@@ -174,10 +224,10 @@ def test_numbers_verbatim(server, stream):
     stream.start()
 
 
-def test_insert_update_delete_truncate(server, stream):
+def test_insert_update_delete_truncate(server, both):
     server.sql("CREATE TABLE t (id int PRIMARY KEY, a text, b int); INSERT INTO t VALUES (1, 'x', 2);"
                "BEGIN; UPDATE t SET b = 3; UPDATE t SET id = 5; DELETE FROM t; TRUNCATE t RESTART IDENTITY CASCADE; COMMIT")
-    events = stream.events()
+    events = both.events()
     assert [e["type"] for e in events] == ["row.inserted", "row.updated", "row.updated", "row.deleted", "table.truncated"]
     assert all(e["subject"] == "public.t" for e in events)
     assert [e["key"] for e in events] == ["public.t:1", "public.t:1", "public.t:5", "public.t:5", "public.t"]
@@ -197,11 +247,11 @@ BIG = "repeat('x', 20) || string_agg(md5(i::text), '') FROM generate_series(1, 3
 
 
 @pytest.mark.parametrize("identity", ["DEFAULT", "FULL", "USING INDEX other", "NOTHING"])
-def test_toast_under_each_identity(server, stream, identity):
+def test_toast_under_each_identity(server, both, identity):
     server.sql(f"""CREATE TABLE t (id int PRIMARY KEY, code int NOT NULL, big text, b int);
         CREATE UNIQUE INDEX other ON t (code); ALTER TABLE t ALTER big SET STORAGE EXTERNAL; ALTER TABLE t REPLICA IDENTITY {identity};
         INSERT INTO t SELECT 1, 10, {BIG}""")
-    [inserted] = stream.events()
+    [inserted] = both.events()
     size = len(inserted["data"]["new"]["big"])
     assert size > 90000
     if identity == "NOTHING":
@@ -212,7 +262,7 @@ def test_toast_under_each_identity(server, stream, identity):
     key = {"code": 10} if "other" in identity else {"id": 1}
     assert inserted["data"]["key"] == key
     server.sql("UPDATE t SET b = 1; UPDATE t SET big = 'short'; DELETE FROM t")
-    untouched, short, deleted = [e["data"] for e in stream.events()]
+    untouched, short, deleted = [e["data"] for e in both.events()]
     if identity == "FULL":
         assert len(untouched["new"]["big"]) == size and untouched["changed"] == ["b"] and "unchanged" not in untouched
         assert len(untouched["old"]["big"]) == size and untouched["key"] == {"id": 1}
@@ -225,12 +275,12 @@ def test_toast_under_each_identity(server, stream, identity):
         assert deleted["old"] == key and deleted["key"] == key
 
 
-def test_ddl_inside_a_transaction(server, stream):
+def test_ddl_inside_a_transaction(server, both):
     server.sql("CREATE TABLE t (id int PRIMARY KEY, a varchar(10), gone int); INSERT INTO t VALUES (1, 'x', 0)")
-    stream.events()
+    both.events()
     server.sql("BEGIN; INSERT INTO t VALUES (2, 'y', 0); ALTER TABLE t ADD note text DEFAULT 'n'; ALTER TABLE t DROP gone;"
                "ALTER TABLE t ALTER a TYPE varchar(20); INSERT INTO t VALUES (3, 'z', 'm'); COMMIT")
-    events = stream.events()
+    events = both.events()
     assert [e["type"] for e in events] == ["row.inserted", "schema.changed", "row.inserted"]
     d = events[1]["data"]
     assert d["added"] == ["note"] and d["removed"] == ["gone"]
@@ -240,18 +290,18 @@ def test_ddl_inside_a_transaction(server, stream):
     assert events[0]["data"]["new"]["gone"] == 0 and events[2]["data"]["new"] == {"id": 3, "a": "z", "note": "m"}
     assert events[1]["subject"] == "public.t" and len({e["id"] for e in events}) == 3
     server.sql("ALTER TABLE t RENAME TO u; INSERT INTO u VALUES (4, 'x', 'm')")
-    renamed, row = stream.events()
+    renamed, row = both.events()
     assert renamed["type"] == "schema.changed" and renamed["data"]["before"]["table"] == "t" and row["subject"] == "public.u"
 
 
 @pytest.mark.parametrize("root", [True, False])
-def test_partitions(server, stream, root):
+def test_partitions(server, both, root):
     server.sql(f"ALTER PUBLICATION p SET (publish_via_partition_root = {root});"
                "CREATE TABLE t (id int, day date, PRIMARY KEY (id, day)) PARTITION BY RANGE (day);"
                "CREATE TABLE t1 PARTITION OF t FOR VALUES FROM ('2026-01-01') TO ('2026-02-01');"
                "CREATE TABLE t2 PARTITION OF t FOR VALUES FROM ('2026-02-01') TO ('2026-03-01');"
                "INSERT INTO t VALUES (1, '2026-01-05'), (2, '2026-02-05'); UPDATE t SET day = '2026-02-07' WHERE id = 1; TRUNCATE t")
-    events = stream.events()
+    events = both.events()
     names = ["public.t"] * 4 if root else ["public.t1", "public.t2", "public.t1", "public.t2"]
     assert [e["subject"] for e in events[:4]] == names
     assert [e["type"] for e in events[:4]] == ["row.inserted"] * 2 + ["row.deleted", "row.inserted"]
@@ -259,27 +309,27 @@ def test_partitions(server, stream, root):
     assert {e["type"] for e in events[4:]} == {"table.truncated"}
 
 
-def test_copy_savepoints_two_phase(server, stream):
+def test_copy_savepoints_two_phase(server, both):
     server.sql("CREATE TABLE t (id int PRIMARY KEY, a text)")
     server.sql("COPY t FROM stdin;\n1\tx\n2\t\\N\n3\tz\n\\.\n")
     server.sql("BEGIN; INSERT INTO t VALUES (10); SAVEPOINT s; INSERT INTO t VALUES (11); ROLLBACK TO s; INSERT INTO t VALUES (12);"
                "SAVEPOINT s2; INSERT INTO t VALUES (13); RELEASE s2; COMMIT; BEGIN; INSERT INTO t VALUES (99); ROLLBACK;"
                "BEGIN; INSERT INTO t VALUES (20); PREPARE TRANSACTION 'two'; INSERT INTO t VALUES (30)")
-    events = stream.events()
+    events = both.events()
     assert [e["data"]["key"]["id"] for e in events] == [1, 2, 3, 10, 12, 13, 30], "only what was committed"
     assert [e["data"]["tx"]["ordinal"] for e in events] == [1, 2, 3, 1, 2, 3, 1]
     assert events[1]["data"]["new"]["a"] is None
     server.sql("COMMIT PREPARED 'two'")
-    assert [e["data"]["key"]["id"] for e in stream.events()] == [20]
+    assert [e["data"]["key"]["id"] for e in both.events()] == [20]
 
 
-def test_messages(server, stream):
+def test_messages(server, both):
     server.sql("""SELECT pg_logical_emit_message(true, 'order.paid', '{"id": 1}');
         SELECT pg_logical_emit_message(false, 'note', 'plain "text"'); SELECT pg_logical_emit_message(true, 'n', '12');
         SELECT pg_logical_emit_message(true, 'raw', '\\xff00'::bytea);
         BEGIN; SELECT pg_logical_emit_message(true, 'undone', 'x'); SELECT pg_logical_emit_message(false, 'stays', 'x'); ROLLBACK;
         SELECT pg_logical_emit_message(true, 'end', '')""")
-    events = stream.events()
+    events = both.events()
     assert [(e["type"], e["subject"]) for e in events] == [("message", s) for s in ("order.paid", "note", "n", "raw", "stays", "end")]
     assert [(e["data"]["encoding"], e["data"]["payload"]) for e in events] == [
         ("json", {"id": 1}), ("text", 'plain "text"'), ("text", "12"), ("base64", "/wA="), ("text", "x"), ("text", "")]
@@ -288,11 +338,11 @@ def test_messages(server, stream):
     assert len({e["id"] for e in events}) == 6
 
 
-def test_row_filter_and_column_list(server, stream):
+def test_row_filter_and_column_list(server, both):
     server.sql("CREATE TABLE t (id int PRIMARY KEY, a int, secret text); DROP PUBLICATION p;"
                "CREATE PUBLICATION p FOR TABLE t (id, a) WHERE (id > 10); INSERT INTO t VALUES (1, 1, 's'), (11, 1, 's');"
                "UPDATE t SET id = 12 WHERE id = 1; UPDATE t SET id = 2 WHERE id = 11")
-    events = stream.events()
+    events = both.events()
     assert [e["type"] for e in events] == ["row.inserted", "row.inserted", "row.deleted"]
     assert events[0]["data"]["new"] == {"id": 11, "a": 1}
 

@@ -96,16 +96,17 @@ def test_password_service_and_hosts(daemon, receiver, server, db, tmp_path):
 
 
 def test_the_default_names(server, db):
-    """Made of host and instance; what had to be changed in them gets a hash, so that none meet."""
+    """Made of host and instance, so that two hosts never share one; what had to be changed in them gets a
+    hash, so that none meet."""
     names = []
-    for name in ("shop", "shop-a"):
-        s = PgSource(server, db, name=name, slot=None, tables=[]).start()
-        assert s.stats is not None
-        names.append(server.sql(f"SELECT slot_name FROM pg_replication_slots WHERE database = '{db}' AND slot_name <>"
-                                f" '{names[0] if names else ''}'")[0][0])
-        assert server.sql(f"SELECT count(*) FROM pg_publication WHERE pubname = '{names[-1]}'", database=db) == [["1"]]
+    for host, name in (("host", "shop"), ("host", "shop-a"), ("host-2", "shop"), ("host.2", "shop"), ("h" * 63, "shop")):
+        s = PgSource(server, db, name=name, host=host, slot=None, tables=[]).start()
+        [[slot]] = server.sql("SELECT slot_name FROM pg_replication_slots WHERE active AND plugin = 'pgoutput'")
+        assert server.sql(f"SELECT count(*) FROM pg_publication WHERE pubname = '{slot}'", database=db) == [["1"]]
+        names.append(slot)
         s.stop()
     assert names[0] == "belfry_host_shop" and names[1].startswith("belfry_host_shop_a_") and len(names[1]) == 27
+    assert len(set(names)) == 5 and all(len(n) <= 63 for n in names) and names[2].startswith("belfry_host_2_shop_")
 
 
 def test_tables(server, db):
