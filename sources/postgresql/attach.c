@@ -57,10 +57,9 @@ static void on_streaming(void *userdata, const PGresult *result, const ServerFau
                 return;
         }
         s->state = STREAM_RUNNING;
-        s->backoff_usec = 0;
         s->republished = false;
-        s->trouble.text[0] = 0;
-        stream_tell_trouble(s);
+        if (!s->stuck)
+                stream_well(s);
         if (!s->ready)
                 source_ready(s->source);
         s->ready = true;
@@ -439,6 +438,15 @@ static void on_preflight(void *userdata, const PGresult *result, const ServerFau
                 attach_publication(s);
 }
 
+static void on_bytes(void *userdata, const PGresult *result, const ServerFault *fault)
+{
+        Stream *s = userdata;
+        if (fault)
+                stream_retry(s, fault);
+        else
+                ask(s, preflight_sql(), on_preflight);
+}
+
 static void on_identified(void *userdata, const PGresult *result, const ServerFault *fault)
 {
         Stream *s = userdata;
@@ -458,7 +466,12 @@ static void on_identified(void *userdata, const PGresult *result, const ServerFa
                 .timeline = (uint32_t)strtoul(PQgetvalue(result, 0, 1), NULL, 10),
                 .slot = s->slot,
         };
-        ask(s, preflight_sql(), on_preflight);
+        // Nothing there can be made UTF-8, and the server ends a stream at the first text that is not:
+        // taken as bytes, what is none is replaced where it is written as JSON.
+        if (server_is_ascii(s->main))
+                ask(s, "SET client_encoding TO 'SQL_ASCII'", on_bytes);
+        else
+                ask(s, preflight_sql(), on_preflight);
 }
 
 void attach_begin(Stream *s)

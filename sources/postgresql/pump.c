@@ -65,6 +65,8 @@ int pump_commit(Stream *s, const Position *p)
         s->sent[(s->first_sent + s->n_sent++) % SENT_MAX] = (Sent){batch, p->end_lsn};
         s->saved_lsn = p->end_lsn;
         s->saved_usec = clock_mono_usec();
+        if (s->stuck && p->end_lsn > s->failed_lsn)
+                stream_well(s);
         return 0;
 }
 
@@ -141,10 +143,8 @@ void pump_durable(Stream *s, uint64_t batch)
 }
 
 // ---- from the server
-static int take_keepalive(Stream *s, const char *m, size_t len)
+static void take_keepalive(Stream *s, const char *m)
 {
-        if (len < KEEPALIVE_SIZE)
-                return -EBADMSG;
         uint64_t end = get_u64(m + 1);
         if (end > s->received_lsn)
                 s->received_lsn = end;
@@ -156,7 +156,6 @@ static int take_keepalive(Stream *s, const char *m, size_t len)
                 send_status(s, false);
                 s->asked = s->flush_lsn < s->idle_lsn; // and again when that is durable
         }
-        return 0;
 }
 
 // One message of the stream: 1, 0: none is there, or an error that stream_retry() was told of.
@@ -175,8 +174,8 @@ static int take_message(Stream *s)
         }
         s->heard_usec = clock_mono_usec();
         const char *m = s->payload;
-        if (m[0] == 'k') {
-                r = take_keepalive(s, m, len);
+        if (m[0] == 'k' && len >= KEEPALIVE_SIZE) {
+                take_keepalive(s, m);
                 PQfreemem(TAKE_PTR(s->payload));
         } else if (m[0] == 'w' && len >= WAL_HEAD) {
                 uint64_t end = get_u64(m + 9);
@@ -184,7 +183,10 @@ static int take_message(Stream *s)
                         s->received_lsn = end;
                 r = change_feed(s->change, slice_mem(m + WAL_HEAD, len - WAL_HEAD), &fault.reason);
         } else
-                r = -EBADMSG;
+                r = reason_set(&fault.reason, -EBADMSG,
+                        "the server sent a frame of type '%c' with %zu bytes, which is none of "
+                        "logical replication",
+                        m[0] > ' ' && m[0] < 127 ? m[0] : '?', len);
         if (r < 0) {
                 if (r == -ENOSPC)
                         stream_retry_text(s, FAULT_BUSY, "%s", fault.reason.text);

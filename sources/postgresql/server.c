@@ -471,6 +471,12 @@ const char *server_user(const Server *s)
         return user ? user : "";
 }
 
+bool server_is_ascii(const Server *s)
+{
+        const char *encoding = PQparameterStatus(s->pg, "server_encoding");
+        return encoding && strcmp(encoding, "SQL_ASCII") == 0;
+}
+
 int server_version(const Server *s)
 {
         return PQserverVersion(s->pg);

@@ -40,9 +40,9 @@ typedef struct ServerHandlers {
 typedef void (*ServerAnswer)(void *userdata, const PGresult *result, const ServerFault *fault);
 
 typedef struct ServerLogin {
-        const char *conninfo;         // of the configuration
-        const char *passfile;         // a path, or NULL
-        const char *application;      // how it shows in pg_stat_activity
+        const char *conninfo;    // of the configuration
+        const char *passfile;    // a path, or NULL
+        const char *application; // how it shows in pg_stat_activity
         bool replication;
         uint64_t connect_usec;
 } ServerLogin;
@@ -68,8 +68,10 @@ int server_query_rows(Server *s, const char *sql, ServerRow row, ServerAnswer an
 int server_copy(Server *s, char **ret, size_t *ret_len, ServerFault *ret_fault) _must_use_;
 int server_copy_put(Server *s, const void *data, size_t len) _must_use_; // -EPIPE
 void server_copy_read(Server *s, bool on); // back-pressure: the socket is left alone
-int server_version(const Server *s);       // 150018
-const char *server_user(const Server *s);  // the role, also of a connection that failed; NULL: ""
+// The database has no encoding (SQL_ASCII): its text is whatever bytes it was given.
+bool server_is_ascii(const Server *s);
+int server_version(const Server *s);      // 150018
+const char *server_user(const Server *s); // the role, also of a connection that failed; NULL: ""
 // A name or a text for SQL, quoted; the caller frees it. NULL: no memory.
 char *server_quote_name(const Server *s, const char *name) _must_use_;
 char *server_quote_text(const Server *s, const char *text) _must_use_;

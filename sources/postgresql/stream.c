@@ -36,6 +36,14 @@ void stream_tell_trouble(Stream *s)
         source_degraded(s->source, text[0] ? "%s" : NULL, text);
 }
 
+void stream_well(Stream *s)
+{
+        s->stuck = false;
+        s->backoff_usec = 0;
+        s->trouble.text[0] = 0;
+        stream_tell_trouble(s);
+}
+
 // ---- timers
 void stream_alarm(Stream *s, uint64_t usec, sd_event_time_handler_t handler)
 {
@@ -100,9 +108,16 @@ void stream_retry(Stream *s, const ServerFault *fault)
         Reason why;
         preflight_explain(fault, server_user(s->main), &why);
         FaultClass c = fault_class(fault);
-        // A slot that is lost, or a publication that was not there yet, is looked at anew at once.
-        if (s->state == STREAM_RUNNING && c == FAULT_SETTING)
-                c = FAULT_TRANSIENT;
+        // A slot that is lost, or a publication that was not there yet, is looked at anew at once; what
+        // the server cannot pass (a condition that fails for a row) would be met again and again.
+        if (s->state == STREAM_RUNNING && c == FAULT_SETTING) {
+                uint64_t at = pump_position(s).end_lsn;
+                s->stuck = s->failed && s->failed_lsn == at;
+                s->failed = true;
+                s->failed_lsn = at;
+                if (!s->stuck)
+                        c = FAULT_TRANSIENT;
+        }
         retry(s, c, &why);
 }
 

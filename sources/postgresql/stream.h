@@ -27,14 +27,15 @@ typedef enum StreamState {
 } StreamState;
 
 enum {
-        SENT_MAX = 4096,              // batches not durable yet
-        BATCH_BYTES = 256 * 1024,     // at which a batch is closed
+        SENT_MAX = 4096,          // batches not durable yet
+        BATCH_BYTES = 256 * 1024, // at which a batch is closed
         BATCH_EVENTS = 2000,
-        TURN_BATCHES = 4,             // of one turn of the loop
+        TURN_BATCHES = 4, // of one turn of the loop
         CONNECT_SEC = 15,
-        IDLE_WAL = 16 * 1024 * 1024,  // of others' WAL, at which the position is stored at the latest
+        IDLE_WAL =
+                16 * 1024 * 1024, // of others' WAL, at which the position is stored at the latest
         HEALTH_SEC = 10,
-        REFRESH_SEC = 60,             // between two looks for tables that a pattern matches
+        REFRESH_SEC = 60, // between two looks for tables that a pattern matches
 };
 
 typedef struct Sent {
@@ -55,6 +56,8 @@ struct Stream {
         uint64_t backoff_usec;
         Reason trouble, publication_trouble, budget_trouble, backfill_trouble; // why it is degraded
         bool told_trouble;
+        bool failed, stuck; // the server refused to go on at `failed_lsn`; more than once
+        uint64_t failed_lsn;
         char *state_from; // where reading of state rows goes on
         size_t state_from_len;
 
@@ -97,7 +100,8 @@ struct Stream {
 };
 
 // stream.c
-int stream_new(Source *s, const PostgresqlOptions *o, Slice position, Stream **ret, Reason *reason) _must_use_;
+int stream_new(Source *s, const PostgresqlOptions *o, Slice position, Stream **ret,
+        Reason *reason) _must_use_;
 Stream *stream_free(Stream *s);
 int stream_state(Stream *s, Slice key, Slice value) _must_use_;
 int stream_state_end(Stream *s, bool more) _must_use_;
@@ -107,24 +111,25 @@ void stream_connect(Stream *s);
 void stream_retry(Stream *s, const ServerFault *fault);
 void stream_retry_text(Stream *s, FaultClass c, const char *format, ...) _printf_(3, 4);
 void stream_tell_trouble(Stream *s); // what is degraded, composed
+void stream_well(Stream *s);         // it streams, and comes forward
 int stream_login(const Stream *s, bool replication, const ServerHandlers *handlers, void *userdata,
         Server **ret, Reason *reason) _must_use_;
 void stream_alarm(Stream *s, uint64_t usec, sd_event_time_handler_t handler);
 
 // attach.c
-void attach_begin(Stream *s);  // the connection is up
-void attach_go_on(Stream *s);  // credit is there: a beginning that waited
+void attach_begin(Stream *s);    // the connection is up
+void attach_go_on(Stream *s);    // credit is there: a beginning that waited
 void attach_continue(Stream *s); // the operator accepts the gap
 
 // pump.c
 int pump_init(Stream *s) _must_use_;
 void pump_deinit(Stream *s);
-void pump_start(Stream *s);    // the server entered copy mode
-void pump_stop(Stream *s);     // the connection goes
+void pump_start(Stream *s); // the server entered copy mode
+void pump_stop(Stream *s);  // the connection goes
 void pump(Stream *s);
 void pump_durable(Stream *s, uint64_t batch);
-void pump_confirm(Stream *s);  // tells the server what is durable
-void pump_goodbye(Stream *s);  // what is ready, and a last word to the server; may end the stream
+void pump_confirm(Stream *s); // tells the server what is durable
+void pump_goodbye(Stream *s); // what is ready, and a last word to the server; may end the stream
 bool pump_has_credit(const Stream *s);
 Position pump_position(const Stream *s);
 int pump_commit(Stream *s, const Position *p) _must_use_; // closes the open batch with it

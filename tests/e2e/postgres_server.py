@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-SETTINGS = {"wal_level": "logical", "fsync": "off", "listen_addresses": "''", "max_prepared_transactions": "5",
+SETTINGS = {"wal_level": "logical", "fsync": "off", "listen_addresses": "", "max_prepared_transactions": "5",
             "shared_buffers": "32MB", "max_wal_senders": "10", "max_replication_slots": "10",
             "logging_collector": "off", "autovacuum": "off"}
 # What the source asks for on its own connections, whatever the role's settings are.
@@ -28,7 +28,9 @@ def binaries():
 
 
 class Server:
-    def __init__(self, **settings):
+    """With standby_of: a standby of that server, on a copy of its data."""
+
+    def __init__(self, standby_of=None, **settings):
         self.bin = binaries()
         assert self.bin, "no PostgreSQL server is installed (package postgresql)"
         self.dir = Path(tempfile.mkdtemp(prefix="belfry-pg-"))
@@ -37,9 +39,28 @@ class Server:
         if os.geteuid() == 0:
             user = pwd.getpwnam("postgres")
             os.chown(self.dir, user.pw_uid, user.pw_gid)
-        self.run("initdb", "-D", self.dir / "data", "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8",
-                 "--locale=C.UTF-8")
+        if standby_of:
+            self.copy(standby_of)
+        else:
+            self.run("initdb", "-D", self.dir / "data", "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8",
+                     "--locale=C.UTF-8")
         self.start()
+        self.major = int(self.sql("SHOW server_version_num")[0][0]) // 10000
+
+    def copy(self, primary):
+        """pg_basebackup is not of every version: the primary stands still meanwhile."""
+        mine = self.dir.name.replace("-", "_").lower()
+        primary.sql(f"SELECT pg_create_physical_replication_slot('{mine}', true)")
+        primary.stop()
+        subprocess.run(["cp", "-a", primary.dir / "data", self.dir / "data"], check=True)
+        primary.start()
+        for slot in (self.dir / "data/pg_replslot").iterdir():  # a base backup has none
+            shutil.rmtree(slot)
+        signal = self.dir / "data/standby.signal"
+        signal.touch()
+        if os.geteuid() == 0:
+            shutil.chown(signal, "postgres", "postgres")
+        self.settings |= {"primary_conninfo": primary.conninfo(), "primary_slot_name": mine, "hot_standby_feedback": "on"}
 
     def run(self, program, *arguments, check=True):
         as_user = ["runuser", "-u", "postgres", "--"] if os.geteuid() == 0 else []
@@ -49,7 +70,7 @@ class Server:
                                   stdout=log, stderr=log, cwd="/", check=check)
 
     def start(self):
-        options = " ".join(f"-c {k}={v}" for k, v in self.settings.items())
+        options = " ".join(f'-c "{k}={v}"' for k, v in self.settings.items())
         self.run("pg_ctl", "-D", self.dir / "data", "-w", "-t", "120", "-l", self.dir / "log", "-o",
                  f"-p {self.port} -k {self.dir} {options}", "start")
 

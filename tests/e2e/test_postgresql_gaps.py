@@ -2,6 +2,7 @@
 """Honesty: whatever becomes of the slot, of the server or of what is stored here, the source says what
 was missed, once, with its range, or says that nothing was. Then the budget of the server's disk."""
 import pytest
+from harness import wait_for
 from postgres_server import Server
 from postgres_source import PgSource, drop_database, lsn, make_database
 
@@ -219,6 +220,50 @@ def test_a_promotion_is_no_gap(db, server):
     s.wait(lambda: s.gaps())
     assert s.gaps()[0].data["reason"] == "position-ahead" and "left timeline" in s.gaps()[0].data["detail"]
     s.stop()
+
+
+def test_a_failover_to_a_standby(server, db):
+    """The standby takes over with the same data. Where it has the slot too (synced, from PostgreSQL 17 on)
+    the stream goes on without a gap, whatever was read before; where it has none, that is said."""
+    s = begun(server, db)
+    synced = server.major >= 17
+    standby = Server(standby_of=server, **({"sync_replication_slots": "on"} if synced else {}))
+    try:
+        hosts = f"host={server.dir},{standby.dir} port={server.port},{standby.port} target_session_attrs=read-write"
+        s.start(conninfo=f"{hosts} user=postgres dbname={db}", on_gap="continue")
+        s.sql("INSERT INTO t VALUES (3)")
+        s.wait(lambda: 3 in ids(s))
+        s.confirmed()
+
+        def is_synced():
+            # A new slot is only kept once the primary's has come as far as the standby's own beginning.
+            s.sql("SELECT pg_logical_emit_message(true, 'on', 'x'); SELECT pg_log_standby_snapshot()")
+            return standby.sql(f"SELECT synced AND NOT temporary FROM pg_replication_slots WHERE slot_name = '{db}'") == [["t"]]
+        if synced:
+            s.wait(is_synced, 60)
+        s.kill()
+        s.let_go()
+        s.sql("INSERT INTO t VALUES (4)")  # read by nobody yet
+        end = server.sql("SELECT pg_current_wal_flush_lsn()")[0][0]
+        wait_for(lambda: standby.sql(f"SELECT pg_last_wal_replay_lsn() >= '{end}'") == [["t"]], "the standby")
+        server.stop("immediate")
+        standby.sql("SELECT pg_promote()")
+        s.server = standby
+        s.start()
+        s.sql("INSERT INTO t VALUES (5)")
+        s.wait(lambda: 5 in ids(s))
+        if synced:
+            assert ids(s) == [1, 2, 3, 4, 5] and not s.gaps()
+        else:
+            assert ids(s) == [1, 2, 3, 5] and [g.data["reason"] for g in s.gaps()] == ["slot-missing"]
+        s.confirmed()
+        s.stop()
+        s.let_go()
+    finally:
+        s.server = server
+        standby.remove()
+        server.stop("immediate")
+        server.start()
 
 
 # ---- the server's disk
