@@ -79,8 +79,8 @@ static void delivery_defer(
         if (v)
                 (void)snprintf(o.detail, sizeof(o.detail), "%.*s", SLICE_ARG(v->detail));
         store_defer(batch_txn(k->hub), d->key, &o, v);
-        if (due < k->next_due_wall)
-                k->next_due_wall = due;
+        if (state == OWED_WAITS && due < k->next_due_open)
+                k->next_due_open = due;
 }
 
 // For the log; "" when it cannot be read.

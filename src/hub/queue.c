@@ -74,6 +74,9 @@ void queue_committed(HubSink *k)
                 TAILQ_REMOVE(&k->settling, d, link);
                 delivery_forget(d);
         }
+        if (k->next_due_open < k->next_due_wall)
+                k->next_due_wall = k->next_due_open;
+        k->next_due_open = USEC_INFINITY;
 }
 
 void queue_undo(HubSink *k)
@@ -94,6 +97,7 @@ void queue_undo(HubSink *k)
         k->cursor = 1;
         k->fresh_on_disk = true;
         k->next_due_wall = 0;
+        k->next_due_open = USEC_INFINITY;
 }
 
 void queue_fresh(HubSink *k, DeliveryKey key)
@@ -345,6 +349,7 @@ int queue_load(HubSink *k)
         k->cursor = 1;
         k->fresh_on_disk = true;
         k->next_due_wall = 0;
+        k->next_due_open = USEC_INFINITY;
         int r = store_read_begin(k->hub->store);
         if (r < 0)
                 return r;
