@@ -131,7 +131,9 @@ const Option sink_policy_options[] = {
                 .max = "1024",
                 .def = "16",
                 .since = "0.1",
-                .prose = "How many requests may be under way to this sink at a time."},
+                .prose = "How many requests may be under way to this sink at a time. One counts "
+                         "until its answer is on the disk, so that is also how many may come "
+                         "twice after a crash."},
         {.name = "method",
                 .type = OPTION_ENUM,
                 POLICY(int, method),

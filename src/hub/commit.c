@@ -46,7 +46,7 @@ StoreTxn *batch_txn(Hub *h)
                 b->began_boot = clock_boot_usec();
                 b->bytes = 0;
                 b->n_events = 0;
-                b->grows = false;
+                b->grows = b->hurry = false;
                 (void)sd_event_source_set_enabled(b->idle, SD_EVENT_ONESHOT);
         }
         return b->txn;
@@ -63,9 +63,20 @@ void batch_note(Hub *h, size_t bytes, unsigned n_events)
                 batch_commit(h);
 }
 
+void batch_hurry(Hub *h)
+{
+        Batch *b = &h->batch;
+        if (!b->txn || b->hurry)
+                return;
+        b->hurry = true;
+        (void)sd_event_source_set_enabled(b->idle, SD_EVENT_ONESHOT);
+}
+
 // How long the open transaction should still wait for company.
 static uint64_t batch_wait(const Batch *b, uint64_t now)
 {
+        if (b->hurry)
+                return 0;
         // Only verdicts: nobody waits for them, and a crash repeats at most what was in flight.
         uint64_t until = b->n_events == 0
                                  ? b->began_boot + LIMIT_BATCH_USEC

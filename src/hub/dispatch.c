@@ -190,12 +190,25 @@ bool sink_usable(const HubSink *k)
         return !k->paused && !k->disabled && !k->removed && !k->endpoint_reason[0];
 }
 
-static bool sink_may_send(const HubSink *k)
+// What has been sent counts until its end is durable: a crash then repeats no more than the limit.
+static bool sink_has_room(const HubSink *k)
 {
         const SinkPolicy *p = &k->hub->config->sinks[k->index].policy;
-        if (!sink_usable(k) || k->n_ready == 0 || k->n_out >= (uint64_t)p->in_flight)
+        return k->n_out + k->n_settling < (uint64_t)p->in_flight;
+}
+
+static bool sink_may_send(const HubSink *k)
+{
+        if (!sink_usable(k) || k->n_ready == 0 || !sink_has_room(k))
                 return false;
         return !k->hold.held || (!k->hold.probe_out && clock_boot_usec() >= k->hold.until_boot);
+}
+
+// Half of its room is taken by ends that are not durable yet: they are not to wait for company.
+static bool sink_waits_for_commit(const HubSink *k)
+{
+        return k->n_ready > 0 && k->n_settling > 0 && k->n_settling >= k->n_out &&
+               !sink_has_room(k) && !k->hold.held;
 }
 
 // A row that cannot be read: damaged ones are quarantined, one that is gone needs nothing more.
@@ -243,7 +256,7 @@ static void isolation_send(Hub *h)
 {
         HubChild *c = &h->pool[h->n_pool];
         Delivery *d = TAILQ_FIRST(&h->alone);
-        while (d && !sink_usable(d->sink))
+        while (d && (!sink_usable(d->sink) || !sink_has_room(d->sink)))
                 d = TAILQ_NEXT(d, link);
         if (!d) {
                 if (c->state == CHILD_READY && c->slots_used == 0 && TAILQ_EMPTY(&h->alone))
@@ -286,8 +299,13 @@ static int dispatch_run(sd_event_source *e, void *userdata)
                         child_kill(&h->pool[i], "it does not read what it is told");
         if (waiting)
                 FAILPOINT("hub.attempts-sent");
-        LIST_FOREACH (k, &h->sinks, link)
+        bool hurry = false;
+        LIST_FOREACH (k, &h->sinks, link) {
                 queue_arm(k);
+                hurry |= sink_waits_for_commit(k);
+        }
+        if (hurry)
+                batch_hurry(h);
         return 0;
 }
 

@@ -129,7 +129,7 @@ struct HubSink {
         bool paused, disabled, removed; // paused and disabled survive a restart (meta)
         char endpoint_reason[REASON_MAX]; // the sink says it is unusable; "" = usable
         struct DeliveryList ready, out, settling;
-        unsigned n_ready, n_out;
+        unsigned n_ready, n_out, n_settling;
         Delivery *by_key;
         uint64_t cursor;    // fresh events before it have been looked at
         bool fresh_on_disk; // there may be fresh ones at or behind the cursor
@@ -176,6 +176,7 @@ typedef struct Batch {
         size_t bytes;
         unsigned n_events;
         bool grows; // there are events in it
+        bool hurry; // it is committed as soon as nothing more is waiting to be read
         unsigned patience;   // the next commit comes that many times last_commit_took after it
         FreshDelivery *fresh;
         size_t n_fresh, cap_fresh;
@@ -256,6 +257,7 @@ void intake_gap(HubSource *s, const char *why, const char *from, const char *to,
 
 // commit.c
 StoreTxn *batch_txn(Hub *h);                 // opens it and arms the commit
+void batch_hurry(Hub *h);                    // no more waiting for company: somebody needs its commit
 void batch_note(Hub *h, size_t bytes, unsigned n_events); // counts, commits when over the limits
 // Now. -ENOSPC: the map is full and nothing of the transaction is there; its sources are on their way
 // back to what is durable, its verdicts will come again. Any other error of the store ends the process.

@@ -65,6 +65,7 @@ void delivery_settle(Delivery *d)
         }
         d->state = DELIVERY_SETTLING;
         TAILQ_INSERT_TAIL(&k->settling, d, link);
+        k->n_settling++;
 }
 
 void queue_committed(HubSink *k)
@@ -74,6 +75,7 @@ void queue_committed(HubSink *k)
                 TAILQ_REMOVE(&k->settling, d, link);
                 delivery_forget(d);
         }
+        k->n_settling = 0;
         if (k->next_due_open < k->next_due_wall)
                 k->next_due_wall = k->next_due_open;
         k->next_due_open = USEC_INFINITY;
@@ -93,6 +95,7 @@ void queue_undo(HubSink *k)
                         k->n_ready++;
                 }
         }
+        k->n_settling = 0;
         // What a scan took out of the queue (a damaged row) is there still: look once more.
         k->cursor = 1;
         k->fresh_on_disk = true;
@@ -294,7 +297,7 @@ void queue_drop_memory(HubSink *k)
                         TAILQ_REMOVE(&k->ready, d, link);
                 delivery_forget(d);
         }
-        k->n_ready = 0;
+        k->n_ready = k->n_settling = 0;
         k->cursor = 1;
         k->fresh_on_disk = true;
         k->next_due_wall = 0;
