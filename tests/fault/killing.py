@@ -18,7 +18,7 @@ ABOUT = {
     "line.appended": lambda d: d["line"],
     "journal.entry": lambda d: d["message"],
     "row.inserted": lambda d: d["new"]["v"],
-    "timer.fired": lambda d: d["scheduled"],
+    "timer.elapsed": lambda d: d["scheduled"],
     "job.done": lambda d: d["job"],
 }
 IN_FLIGHT = 8
@@ -33,6 +33,38 @@ def what(event):
 
 def refused_for_good(thing):
     return zlib.crc32(thing.encode()) % 40 == 0
+
+
+class Writer(threading.Thread):
+    """Makes things happen until told to stop: make(n) does it, once or until it is surely done, and
+    answers what happened (in the words of what())."""
+
+    def __init__(self, make, pause=0.002):
+        super().__init__(daemon=True)
+        self.make, self.pause = make, pause
+        self.happened, self.over, self.error = [], threading.Event(), None
+
+    def run(self):
+        try:
+            while not self.over.wait(self.pause):
+                self.happened += self.make(len(self.happened))
+        except Exception as e:
+            self.error = e
+
+    def end(self):
+        self.over.set()
+        self.join()
+        if self.error:
+            raise self.error
+        return self.happened
+
+
+def files(directory):
+    def make(n):
+        name = f"f{n:06d}"
+        (directory / name).write_text(name)
+        return [f"file.created {name}"]
+    return make
 
 
 class Book:

@@ -7,41 +7,21 @@ import os
 import random
 import signal
 import subprocess
-import threading
 import time
 from pathlib import Path
 
 import pytest
 from harness import BUILD, simple_config, wait_for
-from killing import (IN_FLIGHT, SINK, SINK_OPTIONS, Book, kill_hub, kill_sink, kill_source, modules, settle, wait_gone)
+from killing import (IN_FLIGHT, SINK, SINK_OPTIONS, Book, Writer, files, kill_hub, kill_sink, kill_source, modules,
+                     settle, wait_gone)
 
 KILLS = int(os.environ.get("BELFRY_KILLS", "1000" if os.environ.get("BELFRY_LONG") else "100"))
 SOURCE, BIRTHS = "belfry-source-inotify", "belfry-births"
 
 
-class Writer(threading.Thread):
-    """Creates files until told to stop; knows what it created."""
-
-    def __init__(self, directory, pause=0.002):
-        super().__init__(daemon=True)
-        self.directory, self.pause = directory, pause
-        self.happened, self.over = [], threading.Event()
-
-    def run(self):
-        while not self.over.wait(self.pause):
-            name = f"f{len(self.happened):06d}"
-            (self.directory / name).write_text(name)
-            self.happened.append(f"file.created {name}")
-
-    def end(self):
-        self.over.set()
-        self.join()
-        return self.happened
-
-
 def begin(daemon, receiver, watched, source="", pause=0.002):
     daemon.write(simple_config(watched, receiver.url, source=source, sink=SINK_OPTIONS))
-    book, writer = Book(receiver), Writer(watched, pause)
+    book, writer = Book(receiver), Writer(files(watched), pause)
     return book, writer
 
 
