@@ -146,8 +146,26 @@ static int env_open_tables(Store *s, unsigned flags)
         return lmdb_error(mdb_txn_commit(txn)); // writes only if a table is new
 }
 
+// LMDB writes its lock file through a map: a page of it that the full disk has no room for would be
+// SIGBUS. Once it is there it stays.
+static int env_reserve_lock(const char *dir, Reason *reason)
+{
+        _cleanup_(freep) char *path = path_join(dir, "lock.mdb");
+        if (!path)
+                return -ENOMEM;
+        _cleanup_(closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd < 0)
+                return reason_errno(reason, -errno, "%s", path);
+        if (fallocate(fd, FALLOC_FL_KEEP_SIZE, 0, sysconf(_SC_PAGESIZE)) < 0 && errno != EOPNOTSUPP)
+                return reason_errno(reason, -errno, "cannot reserve a page for %s", path);
+        return 0;
+}
+
 int env_open(Store *s, const char *dir, unsigned flags, uint64_t size, Reason *reason)
 {
+        int r = flags & (MDB_RDONLY | MDB_NOLOCK) ? 0 : env_reserve_lock(dir, reason);
+        if (r < 0)
+                return r;
         int rc = mdb_env_create(&s->env);
         if (rc)
                 return reason_set(reason, lmdb_error(rc), "%s: %s", dir, mdb_strerror(rc));
@@ -166,7 +184,7 @@ int env_open(Store *s, const char *dir, unsigned flags, uint64_t size, Reason *r
                 (void)fcntl(fd, F_SETFD, FD_CLOEXEC);
         if (!(flags & MDB_NOLOCK))
                 (void)mdb_reader_check(s->env, NULL);
-        int r = env_open_tables(s, flags);
+        r = env_open_tables(s, flags);
         if (r < 0) {
                 env_close(s);
                 return reason_errno(reason, r, "%s: its tables", dir);

@@ -119,17 +119,29 @@ class LoopDisk:
                 except OSError as e:
                     assert e.errno == errno.ENOSPC
 
+    def end(self):
+        subprocess.run(["umount", self.path], capture_output=True)
+
     def shut_down(self):
         fd = os.open(self.path, os.O_RDONLY)
         fcntl.ioctl(fd, 0x8004587D, struct.pack("I", 2))  # what was not synced is gone
         os.close(fd)
 
 
+class RamDisk(LoopDisk):
+    """A tmpfs: directories take nothing of its room."""
+
+    def __init__(self, directory, megabytes):
+        self.path = directory / "disk"
+        self.path.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={megabytes}M", "tmpfs", self.path], check=True)
+
+
 @pytest.fixture
-def disk(tmp_path):
-    d = LoopDisk(tmp_path, 40)
+def disk(request, tmp_path):
+    d = getattr(request, "param", LoopDisk)(tmp_path, 40)
     yield d
-    subprocess.run(["umount", d.path], capture_output=True)
+    d.end()
 
 
 def test_a_full_disk_does_not_reach_the_store(daemon, receiver, watched, disk):
@@ -148,6 +160,23 @@ def test_a_full_disk_does_not_reach_the_store(daemon, receiver, watched, disk):
     daemon.start()
     (watched / "last").write_text("x")
     wait_for(lambda: any(r.event["name"] == "last" for r in receiver.all()), "life afterwards")
+    daemon.stop()
+
+
+@pytest.mark.parametrize("disk", [LoopDisk, RamDisk], indirect=True)
+def test_a_disk_without_room_for_a_new_store(daemon, receiver, watched, disk):
+    """A clear refusal, nothing half made in the way, and all is well once there is room."""
+    daemon.state = disk.path / "state"
+    daemon.write(config(watched, receiver.url, "16M", 10))
+    disk.fill()
+    for _ in range(2):
+        daemon.start(wait=False)
+        assert daemon.process.wait(20) == 1
+    assert daemon.text().count("No space left on device") == 2, daemon.text()
+    (disk.path / "ballast").unlink()
+    daemon.start()
+    (watched / "a").write_text("x")
+    receiver.wait(1)
     daemon.stop()
 
 
