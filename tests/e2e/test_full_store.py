@@ -105,8 +105,9 @@ class LoopDisk:
     def replace(self):
         """A copy in its place: another mount namespace may keep the broken one alive."""
         subprocess.run(["umount", self.path], check=True)
-        copy = self.image.with_suffix(".copy")
+        copy = self.image.with_name(self.image.name + "+")
         subprocess.run(["cp", "--sparse=always", self.image, copy], check=True)
+        self.image.unlink()
         self.image = copy
         self.mount()
 
