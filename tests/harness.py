@@ -59,6 +59,7 @@ class Receiver:
             def handle_any(self):
                 body = self.rfile.read(int(self.headers.get("content-length", 0)))
                 request = Request(self.command, self.path, {k.lower(): v for k, v in self.headers.items()}, body)
+                request.from_port = self.client_address[1]
                 answer = outer.answer(request)
                 with outer.lock:
                     outer.requests.append(request)

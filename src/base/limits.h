@@ -45,6 +45,14 @@
 #define LIMIT_EXPR_DEPTH 64u
 #define LIMIT_NAME 32u           // instance, sink and rule names, [a-z][a-z0-9-]*
 
+// One module process. Half of what the unit lets the whole family have, so that one that eats memory
+// dies alone; the largest honest ones (a million watches, 8,192 connections) stay far below.
+#define LIMIT_MODULE_MEMORY (512u * 1024u * 1024u)
+#define LIMIT_LOG_LINES 200u    // of one process in ...
+#define LIMIT_LOG_SEC 10u       // ... so long; more are dropped and counted
+#define LIMIT_GREETING_SEC 15u  // from its birth to its first word, else it is killed
+#define LIMIT_QUIET_SEC 30u     // not ready and no word for so long: status says so
+
 // Credit: unconfirmed bytes a source may have under way; one frame may exceed it when nothing is.
 #define LIMIT_SOURCE_CREDIT (4u * 1024u * 1024u)
 #define LIMIT_WINDOW 1024u       // deliveries of one sink held in memory, the rest is on disk

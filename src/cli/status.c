@@ -142,6 +142,8 @@ static void source_lines(const Context *c, const json_t *o)
                 (void)printf(", %lld unmatched", (long long)get_int(o, "unmatched"));
         if (get_int(o, "restarts"))
                 (void)printf(", restarted %lld times", (long long)get_int(o, "restarts"));
+        if (get_int(o, "log_dropped"))
+                (void)printf(", %lld log lines dropped", (long long)get_int(o, "log_dropped"));
         (void)putchar('\n');
         const json_t *w = json_object_get(o, "watches");
         if (json_is_array(w) || json_object_size(w) > 0) {
@@ -165,6 +167,9 @@ static void sink_lines(const Context *c, const json_t *o)
         if (get_int(o, "dead"))
                 (void)printf(", %lld dead", (long long)get_int(o, "dead"));
         (void)putchar('\n');
+        if (json_is_false(json_object_get(o, "verify")))
+                (void)printf("      %sits certificate is not verified (verify = false)%s\n",
+                        colour_on(c, COLOUR_WARN), colour_off(c, COLOUR_WARN));
         if (*get_text(o, "last_failure")) {
                 (void)printf("      last failure %s: %s", get_age(o, "last_failure", true, age),
                         get_text(o, "last_class"));

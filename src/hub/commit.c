@@ -23,6 +23,7 @@ enum {
 
 static int batch_on_idle(sd_event_source *e, void *userdata);
 static int batch_on_timer(sd_event_source *e, uint64_t usec, void *userdata);
+static int batch_on_yield(sd_event_source *e, void *userdata);
 
 int batch_init(Hub *h)
 {
@@ -31,6 +32,11 @@ int batch_init(Hub *h)
                 return r;
         (void)sd_event_source_set_priority(h->batch.idle, PRIORITY_COMMIT);
         (void)sd_event_source_set_enabled(h->batch.idle, SD_EVENT_OFF);
+        r = sd_event_add_defer(h->event, &h->batch.yield, batch_on_yield, h);
+        if (r < 0)
+                return r;
+        (void)sd_event_source_set_priority(h->batch.yield, PRIORITY_DISPATCH);
+        (void)sd_event_source_set_enabled(h->batch.yield, SD_EVENT_OFF);
         r = sd_event_add_time(h->event, &h->batch.timer, CLOCK_BOOTTIME, 0, 1, batch_on_timer, h);
         if (r < 0)
                 return r;
@@ -52,6 +58,27 @@ StoreTxn *batch_txn(Hub *h)
         return b->txn;
 }
 
+// A source that never pauses would keep from running what comes behind intake: attempts, deaths. So
+// behind a commit that was forced no source is read before those that wait have had their turn.
+static void batch_yield(Hub *h)
+{
+        HubSource *s;
+        LIST_FOREACH (s, &h->sources, link)
+                if (s->child.link)
+                        link_pause_read(s->child.link);
+        (void)sd_event_source_set_enabled(h->batch.yield, SD_EVENT_ONESHOT);
+}
+
+static int batch_on_yield(sd_event_source *e, void *userdata)
+{
+        Hub *h = userdata;
+        HubSource *s;
+        LIST_FOREACH (s, &h->sources, link)
+                if (s->child.link)
+                        link_resume_read(s->child.link);
+        return 0;
+}
+
 void batch_note(Hub *h, size_t bytes, unsigned n_events)
 {
         Batch *b = &h->batch;
@@ -59,8 +86,10 @@ void batch_note(Hub *h, size_t bytes, unsigned n_events)
         b->n_events += n_events;
         // After a refused one in small steps, so that ends, which make room, surely fit.
         size_t most = h->refused ? BATCH_SMALL : LIMIT_BATCH_BYTES;
-        if (b->bytes >= most || clock_boot_usec() - b->began_boot >= LIMIT_BATCH_USEC)
+        if (b->bytes >= most || clock_boot_usec() - b->began_boot >= LIMIT_BATCH_USEC) {
                 batch_commit(h);
+                batch_yield(h);
+        }
 }
 
 void batch_hurry(Hub *h)

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Attempts out: which delivery of which sink goes to which process. Round robin over the sinks that
-// may send; no endpoint holds more than half of the slots while another waits; a held endpoint gets
+// may send; with several endpoints none holds more than half of the slots, so that one that hangs leaves
+// room for whoever comes; a held endpoint gets
 // one probe at a time; what was out when a process died goes one by one through the isolation
 // process, so that a poison delivery takes nothing else with it.
 #include "hub/hub.h"
@@ -11,7 +12,7 @@
 #include "base/log.h"
 #include <systemd/sd-event.h>
 
-enum { SEND_AT_ONCE = 16, LINK_QUEUE_HIGH = 1024 * 1024 };
+enum { SEND_AT_ONCE = 16, LINK_QUEUE_HIGH = 1024 * 1024, HUNG_SEC = 10 };
 
 static int dispatch_run(sd_event_source *e, void *userdata);
 
@@ -225,7 +226,7 @@ static void attempt_unreadable(Delivery *d, int error)
 }
 
 // Up to n attempts of one sink; true when something was sent.
-static bool sink_send(HubSink *k, unsigned n, bool others_wait)
+static bool sink_send(HubSink *k, unsigned n, bool alone)
 {
         Hub *h = k->hub;
         bool sent = false;
@@ -233,7 +234,7 @@ static bool sink_send(HubSink *k, unsigned n, bool others_wait)
                 HubChild *child = pool_choose(h);
                 if (!child || h->n_free_slots == 0)
                         break;
-                if (others_wait && k->n_out >= SLOTS_PER_PROCESS * h->n_pool / 2)
+                if (!alone && k->n_out >= SLOTS_PER_PROCESS * h->n_pool / 2)
                         break;
                 Delivery *d = TAILQ_FIRST(&k->ready);
                 bool probe = k->hold.held;
@@ -278,8 +279,9 @@ static int dispatch_run(sd_event_source *e, void *userdata)
 {
         Hub *h = userdata;
         HubSink *k;
-        unsigned waiting = 0;
+        unsigned waiting = 0, usable = 0;
         LIST_FOREACH (k, &h->sinks, link) {
+                usable += sink_usable(k);
                 if (sink_usable(k))
                         queue_refill(k);
                 waiting += sink_may_send(k);
@@ -290,7 +292,7 @@ static int dispatch_run(sd_event_source *e, void *userdata)
         while (more) {
                 more = false;
                 LIST_FOREACH (k, &h->sinks, link)
-                        more |= sink_send(k, SEND_AT_ONCE, waiting > 1);
+                        more |= sink_send(k, SEND_AT_ONCE, usable == 1);
         }
         isolation_send(h);
         store_read_end(h->store);
@@ -456,7 +458,7 @@ void pool_died(HubChild *c)
         dispatch_wake(h);
 }
 
-// The sink's own time-out covers a whole attempt; twice that and half a minute is a hang.
+// The sink's own time-out covers a whole attempt; twice that and HUNG_SEC more is a hang.
 void dispatch_check_hung(Hub *h)
 {
         uint64_t now = clock_boot_usec();
@@ -467,7 +469,7 @@ void dispatch_check_hung(Hub *h)
                         continue;
                 uint64_t timeout = (uint64_t)json_integer_value(
                         json_object_get(h->config->sinks[k->index].options, "timeout"));
-                if (now - slot->sent_boot > 2 * timeout + 30 * USEC_PER_SEC)
+                if (now - slot->sent_boot > 2 * timeout + HUNG_SEC * USEC_PER_SEC)
                         child_kill(slot->child, "an attempt is out far beyond its time-out");
         }
 }

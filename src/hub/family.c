@@ -13,11 +13,14 @@
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>
+#include <sys/resource.h>
+#include <sys/syscall.h>
 #include <sys/wait.h>
 
 enum { BACKOFF_FIRST_SEC = 1, BACKOFF_MAX_SEC = 60, STOP_SEC = 10, FAMILY_TICK_SEC = 10 };
 
 static void child_died(HubChild *c, const siginfo_t *si);
+static void child_timer(HubChild *c, uint64_t usec);
 
 void child_init(HubChild *c, Hub *h, HubSource *source, int pool_index)
 {
@@ -68,6 +71,7 @@ void child_kill(HubChild *c, const char *why)
                 return;
         if (why) {
                 (void)snprintf(c->reason, sizeof(c->reason), "killed: %s", why);
+                c->explained = true;
                 child_log(c, LOG_ERR, MESSAGE_ID_MODULE_DIED, c->reason);
         }
         (void)pidfd_send_signal(c->pidfd, SIGKILL, NULL, 0);
@@ -94,10 +98,13 @@ static int child_hello(HubChild *c, Slice payload)
                         "it is of build %.*s and belfryd of " BELFRY_BUILD
                         ": restart belfryd after an upgrade",
                         SLICE_ARG(build));
-                c->config_failure = true;
+                c->config_failure = c->explained = true;
                 return -EPROTO;
         }
         c->state = CHILD_STARTED;
+        c->restart_timer = sd_event_source_disable_unref(c->restart_timer);
+        if (c->source)
+                child_timer(c, LIMIT_QUIET_SEC * USEC_PER_SEC);
         if (c->source)
                 return source_send_start(c->source);
         if (c->errand)
@@ -119,8 +126,29 @@ static int child_failed(HubChild *c, Slice payload)
                 return r;
         (void)snprintf(c->reason, sizeof(c->reason), "%.*s", SLICE_ARG(m.reason));
         c->config_failure = m.kind == FAILURE_CONFIG;
+        c->explained = true;
         child_log(c, LOG_ERR, MESSAGE_ID_MODULE_FAILED, c->reason);
         return 0;
+}
+
+// One that logs without end must not fill the journal.
+static bool child_may_log(HubChild *c)
+{
+        uint64_t now = clock_boot_usec();
+        if (now - c->log_since_boot >= LIMIT_LOG_SEC * USEC_PER_SEC) {
+                c->log_since_boot = now;
+                c->log_lines = 0;
+        }
+        if (c->log_lines++ < LIMIT_LOG_LINES)
+                return true;
+        if (c->log_lines == LIMIT_LOG_LINES + 1)
+                log_write(LOG_WARNING,
+                        &(LogFields){.message_id = MESSAGE_ID_MODULE_FAILED,
+                                .instance = child_instance(c)},
+                        "%s: it logs more than %u lines in %u s: the rest is dropped",
+                        child_title(c), LIMIT_LOG_LINES, LIMIT_LOG_SEC);
+        c->log_dropped++;
+        return false;
 }
 
 static int child_told(HubChild *c, uint16_t type, Slice payload)
@@ -134,13 +162,14 @@ static int child_told(HubChild *c, uint16_t type, Slice payload)
         case MESSAGE_READY:
                 c->state = CHILD_READY;
                 c->reason[0] = 0;
+                c->restart_timer = sd_event_source_disable_unref(c->restart_timer);
                 if (!c->source && !c->errand)
                         pool_ready(c);
                 hub_notify(c->hub);
                 return 0;
         case MESSAGE_LOG:
                 r = message_get_log(payload, &log);
-                if (r >= 0) {
+                if (r >= 0 && child_may_log(c)) {
                         char id[33] = "";
                         (void)snprintf(id, sizeof(id), "%.*s", SLICE_ARG(log.message_id));
                         log_write(log.level & LOG_PRIMASK,
@@ -173,6 +202,7 @@ static int child_told(HubChild *c, uint16_t type, Slice payload)
 static int child_frame(Link *l, uint16_t type, Slice payload, void *userdata)
 {
         HubChild *c = userdata;
+        c->heard = true;
         if (c->deaf)
                 return 0;
         if (c->state < CHILD_STARTED && type != MESSAGE_HELLO && type != MESSAGE_FAILED &&
@@ -185,8 +215,10 @@ static int child_frame(Link *l, uint16_t type, Slice payload, void *userdata)
 static void child_link_closed(Link *l, int error, const char *reason, void *userdata)
 {
         HubChild *c = userdata;
-        if (error != -ECONNRESET && c->state != CHILD_STOPPING && !c->reason[0])
+        if (error != -ECONNRESET && c->state != CHILD_STOPPING && !c->explained) {
+                c->explained = true;
                 (void)snprintf(c->reason, sizeof(c->reason), "it broke the protocol: %s", reason);
+        }
         child_kill(c, NULL);
 }
 
@@ -196,17 +228,7 @@ static int child_on_exit(sd_event_source *e, const siginfo_t *si, void *userdata
         return 0;
 }
 
-static int child_on_restart(sd_event_source *e, uint64_t usec, void *userdata)
-{
-        HubChild *c = userdata;
-        c->restart_timer = sd_event_source_disable_unref(c->restart_timer);
-        if (c->state == CHILD_DOWN)
-                child_birth(c);
-        else
-                child_kill(c, c->state == CHILD_STOPPING ? "it does not stop"
-                                                         : "it does not get started");
-        return 0;
-}
+static int child_on_restart(sd_event_source *e, uint64_t usec, void *userdata);
 
 static void child_timer(HubChild *c, uint64_t usec)
 {
@@ -214,6 +236,36 @@ static void child_timer(HubChild *c, uint64_t usec)
         if (sd_event_add_time_relative(c->hub->event, &c->restart_timer, CLOCK_BOOTTIME, usec, 1000,
                     child_on_restart, c) < 0)
                 log_error("%s: no timer: it stays down until a reload", child_title(c));
+}
+
+// To be armed and to have looked at everything may take long, but not without a word. It is left
+// alone: perhaps what it waits for comes.
+static void child_look_whether_quiet(HubChild *c)
+{
+        if (!c->heard && !c->source->paused) {
+                (void)snprintf(c->reason, sizeof(c->reason),
+                        "not ready, and it has said nothing for %u s", LIMIT_QUIET_SEC);
+                child_log(c, LOG_WARNING, MESSAGE_ID_MODULE_FAILED, c->reason);
+                hub_notify(c->hub);
+                return;
+        }
+        c->heard = false;
+        child_timer(c, LIMIT_QUIET_SEC * USEC_PER_SEC);
+}
+
+static int child_on_restart(sd_event_source *e, uint64_t usec, void *userdata)
+{
+        HubChild *c = userdata;
+        c->restart_timer = sd_event_source_disable_unref(c->restart_timer);
+        char why[64];
+        (void)snprintf(why, sizeof(why), "it did not greet within %u s", LIMIT_GREETING_SEC);
+        if (c->state == CHILD_DOWN)
+                child_birth(c);
+        else if (c->state == CHILD_STARTED)
+                child_look_whether_quiet(c);
+        else
+                child_kill(c, c->state == CHILD_STOPPING ? "it does not stop" : why);
+        return 0;
 }
 
 // The paths the process may read, from the options it will get.
@@ -336,7 +388,12 @@ static void child_schedule_restart(HubChild *c)
         uint64_t wait = BACKOFF_FIRST_SEC;
         for (unsigned i = 2; i < c->deaths_in_row && wait < BACKOFF_MAX_SEC; i++)
                 wait *= 2;
-        child_timer(c, (wait < BACKOFF_MAX_SEC ? wait : BACKOFF_MAX_SEC) * USEC_PER_SEC);
+        wait = wait < BACKOFF_MAX_SEC ? wait : BACKOFF_MAX_SEC;
+        size_t n = strlen(c->reason);
+        (void)snprintf(c->reason + n, sizeof(c->reason) - n,
+                "; death %u in a row, the next start waits %llu s (at most %d)", c->deaths_in_row,
+                (unsigned long long)wait, BACKOFF_MAX_SEC);
+        child_timer(c, wait * USEC_PER_SEC);
 }
 
 void child_birth(HubChild *c)
@@ -347,9 +404,12 @@ void child_birth(HubChild *c)
         c->restart_timer = sd_event_source_disable_unref(c->restart_timer);
         c->born_boot = clock_boot_usec();
         c->state = CHILD_BORN;
+        c->explained = c->heard = false;
         int r = child_spawn(c, &reason);
-        if (r >= 0)
+        if (r >= 0) {
+                child_timer(c, LIMIT_GREETING_SEC * USEC_PER_SEC);
                 return;
+        }
         (void)snprintf(c->reason, sizeof(c->reason), "%s", reason.text);
         child_log(c, LOG_ERR, MESSAGE_ID_MODULE_FAILED, c->reason);
         if (c->exit_event) {
@@ -391,18 +451,34 @@ static void child_gone(HubChild *c)
         c->state = CHILD_DOWN;
 }
 
+// The most memory a process had that is dead and not yet reaped.
+static uint64_t child_peak(const HubChild *c)
+{
+        siginfo_t si = {};
+        struct rusage usage = {};
+        if (syscall(SYS_waitid, P_PIDFD, c->pidfd, &si, WEXITED | WNOHANG | WNOWAIT, &usage) < 0)
+                return 0;
+        return (uint64_t)usage.ru_maxrss * 1024;
+}
+
 static void child_died(HubChild *c, const siginfo_t *si)
 {
         Hub *h = c->hub;
         bool asked = c->state == CHILD_STOPPING;
         if (!asked) {
-                char how[96];
+                char how[192];
                 if (si->si_code == CLD_EXITED)
                         (void)snprintf(how, sizeof(how), "ended with status %d", si->si_status);
                 else
                         (void)snprintf(how, sizeof(how), "was killed by signal %d (%s)",
                                 si->si_status, strsignal(si->si_status));
-                if (!c->reason[0])
+                size_t n = strlen(how);
+                uint64_t peak = child_peak(c);
+                if (peak > LIMIT_MODULE_MEMORY / 10 * 9)
+                        (void)snprintf(how + n, sizeof(how) - n,
+                                "; it had %llu MiB of memory, a module may have %u",
+                                (unsigned long long)(peak >> 20), LIMIT_MODULE_MEMORY >> 20);
+                if (!c->explained)
                         (void)snprintf(c->reason, sizeof(c->reason), "%s", how);
                 child_log(c, LOG_WARNING, MESSAGE_ID_MODULE_DIED, how);
         }

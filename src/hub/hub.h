@@ -71,6 +71,10 @@ struct HubChild {
         char reason[REASON_MAX];        // why it is down or degraded; "" = well
         bool config_failure;            // not retried before a reload
         json_t *stats;
+        bool explained;                 // reason is of the process that is there, not of one before
+        bool heard;                     // since somebody last looked whether it says anything
+        uint64_t log_since_boot, log_dropped; // dropped: lines, ever
+        unsigned log_lines;
         bool deaf;                      // killed for being ahead of the disk: not heard any more
         unsigned slots_used;            // sinks: attempts out
         CagePaths cage;                 // what it was born with
@@ -85,6 +89,8 @@ struct HubSource {
         RecordOrigin origin;
         HubChild child;
         bool paused; // told so
+        bool flooded; // killed for sending on although it was; now the first batch is too much
+        uint64_t paused_since_boot, paused_bytes;
         bool removed;
         uint64_t batch_confirm;  // newest batch in the open transaction
         bool confirm_pending;
@@ -181,7 +187,7 @@ typedef struct Batch {
         FreshDelivery *fresh;
         size_t n_fresh, cap_fresh;
         uint64_t last_commit_end_boot, last_commit_took;
-        sd_event_source *idle, *timer;
+        sd_event_source *idle, *timer, *yield;
 } Batch;
 
 typedef enum HubState { HUB_STARTING, HUB_RUNNING, HUB_STOPPING } HubState;

@@ -14,6 +14,7 @@
 enum {
         CREDIT_SHRINKS = 4,   // a quarter each time: 4 MiB to 16 KiB, batches 1 MiB to 4 KiB
         ROOM_FORGET_SEC = 60, // so long after the last refusal a process gets all of it again
+        FLOOD_SEC = 60,       // a paused source may send its credit once in so long
 };
 
 static const ConfigSource *source_config(const HubSource *s)
@@ -276,6 +277,21 @@ static int intake_check_changes(MessageEvents m, Reason *reason)
         return 0;
 }
 
+// A pause is no wall: what was on its way comes, and a source may commit while it drains the kernel.
+// Beyond its credit it does not listen; born anew it gets no second one.
+static bool source_floods(HubSource *s, size_t bytes)
+{
+        uint64_t now = clock_boot_usec();
+        size_t frame = s->hub->config->limits.event + LIMIT_FRAME_SLACK + LIMIT_STATE_BATCH;
+        if (now - s->paused_since_boot > FLOOD_SEC * USEC_PER_SEC) {
+                s->paused_since_boot = now;
+                s->paused_bytes = 0;
+        }
+        s->paused_bytes += bytes;
+        s->flooded |= s->paused_bytes > (frame > LIMIT_SOURCE_CREDIT ? frame : LIMIT_SOURCE_CREDIT);
+        return s->flooded;
+}
+
 // First everything of the batch is read and built, so that a source that breaks the rules is ended
 // before any of it is in the transaction it shares with the others.
 static int intake_events(HubSource *s, Slice payload)
@@ -286,6 +302,10 @@ static int intake_events(HubSource *s, Slice payload)
         buf_shrink(&h->records, 4 * LIMIT_EVENT_DEFAULT);
         buf_reset(&h->lengths);
         int r = message_get_events(payload, &m);
+        if (r >= 0 && s->paused && m.n_events && source_floods(s, payload.len))
+                r = reason_set(&reason, -EPROTO,
+                        "it is paused and goes on sending, beyond its credit of %u MiB",
+                        LIMIT_SOURCE_CREDIT >> 20);
         for (uint32_t i = 0; r >= 0 && i < m.n_events; i++) {
                 MessageEvent e;
                 r = message_next_event(&m, &e);

@@ -96,6 +96,9 @@ static void source_pause(HubSource *s, bool pause)
         if (s->paused == pause)
                 return;
         s->paused = pause;
+        s->flooded = false;
+        s->paused_since_boot = clock_boot_usec();
+        s->paused_bytes = 0;
         if (s->child.link && s->child.state >= CHILD_STARTED &&
                 link_send(s->child.link, pause ? MESSAGE_PAUSE : MESSAGE_RESUME, SLICE_NULL) < 0)
                 child_kill(&s->child, "it does not read what it is told");

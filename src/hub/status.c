@@ -27,6 +27,7 @@ static void set_child(json_t *o, const HubChild *c)
 {
         set_u64(o, "pid", (uint64_t)c->pid);
         set_u64(o, "restarts", c->deaths);
+        set_u64(o, "log_dropped", c->log_dropped);
         set_text(o, "reason", c->reason);
 }
 
@@ -93,6 +94,10 @@ static json_t *sink_status(HubSink *k)
                 : k->disabled         ? "the endpoint answered 410 Gone"
                 : k->hold.held        ? k->last_detail
                                       : NULL);
+        // Of a module that has this option: whoever looks should see that nobody checks who answers.
+        const json_t *verify = json_object_get(k->hub->config->sinks[k->index].options, "verify");
+        if (json_is_boolean(verify))
+                (void)json_object_set_new(o, "verify", json_boolean(json_is_true(verify)));
         set_u64(o, "depth", u.deliveries);
         set_u64(o, "bytes", u.bytes);
         set_u64(o, "share", k->hub->config->sinks[k->index].policy.queue.size);

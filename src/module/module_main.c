@@ -198,6 +198,16 @@ static int module_greet(Module *m)
         return link_end(m->link, true);
 }
 
+// A sanitizer's shadow memory would count, all of it.
+static void module_limit_memory(void)
+{
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+        const struct rlimit limit = {LIMIT_MODULE_MEMORY, LIMIT_MODULE_MEMORY};
+
+        (void)setrlimit(RLIMIT_DATA, &limit);
+#endif
+}
+
 static void module_limit_files(uint64_t n)
 {
         struct rlimit limit;
@@ -231,6 +241,7 @@ static int module_child(Module *m)
         (void)signal(SIGPIPE, SIG_IGN);
         (void)prctl(PR_SET_NAME, m->name);
         module_limit_files(m->program->n_files);
+        module_limit_memory();
         int first_free =
                 CHILD_FD_FIRST_FREE + (m->program->description.doors ? (int)CHILD_DOORS : 0);
         int caged = cage_enter(m->program->cage, CHILD_FD_CAGE, CHILD_FD_FAMILY, first_free,

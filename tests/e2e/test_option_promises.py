@@ -121,6 +121,16 @@ def test_several_processes_deliver(daemon, receiver, watched):
     assert len({r.id for r in receiver.wait(100)}) == 100
 
 
+def test_an_unverified_certificate_shows_in_status(daemon, receiver, watched):
+    url = receiver.url.replace("http:", "https:")
+    words = "its certificate is not verified (verify = false)"
+    for value in ("true", "false"):
+        daemon.write(simple_config(watched, url, sink=f"verify = {value};"))
+        daemon.belfry("reload", check=0) if daemon.process else daemon.start()
+        assert daemon.sink()["verify"] is (value == "true")
+        assert (words in daemon.belfry("status", check=0).stdout) == (value == "false")
+
+
 def test_log_level(daemon, receiver, watched):
     config = simple_config(watched, receiver.url)
     daemon.write(config + 'log = { level = "err"; };')

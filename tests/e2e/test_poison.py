@@ -2,7 +2,10 @@
 """One event at which the hub dies, again and again, or a sink: it is set aside, it is told, and everything
 else goes on. Killed by fail points at one event, and by the real crash of a sink process."""
 import json
+import os
 import signal
+import threading
+from pathlib import Path
 
 import pytest
 from harness import simple_config, wait_for
@@ -18,6 +21,18 @@ def dies(daemon, point, first=None):
     if first:
         first()
     assert daemon.process.wait(20) == -signal.SIGKILL, daemon.text()
+
+
+def holder(daemon, port):
+    """The sink process whose socket has that local port."""
+    sockets = {int(f[1].split(":")[1], 16): f[9] for f in map(str.split, Path("/proc/net/tcp").read_text().splitlines()[1:])}
+    for p in Path(f"/proc/{daemon.process.pid}/task/{daemon.process.pid}/children").read_text().split():
+        try:
+            if any(os.readlink(fd) == f"socket:[{sockets[port]}]" for fd in Path(f"/proc/{p}/fd").iterdir()):
+                return int(p)
+        except OSError:
+            continue
+    return None
 
 
 def names(receiver):
@@ -123,4 +138,41 @@ def test_an_event_whose_envelope_is_deadly(daemon, receiver, watched):
     (watched / "good").write_text("x")
     assert receiver.wait(1)[0].event["data"]["name"] == "good"
     daemon.belfry("dead", "drop", letter["number"], check=0)
+    daemon.wait_state("running")
+
+
+@pytest.mark.parametrize("hub", ("lives", "is killed in between"))
+def test_an_event_a_sink_dies_of(daemon, receiver, watched, hub):
+    """A sink process really crashes whenever it has sent this one: in company, then three times alone."""
+    crashed, company, lock = [], threading.Event(), threading.Lock()
+
+    def answer(request):
+        if request.event["data"]["name"] != "poison":
+            company.wait(30)
+            return 200
+        with lock:
+            pid = holder(daemon, request.from_port)
+            crashed.append((request.id, request.body, pid))
+            if pid:
+                os.kill(pid, signal.SIGABRT)
+        company.set()
+        return 200
+
+    receiver.answer = answer
+    daemon.write(simple_config(watched, receiver.url))
+    daemon.start()
+    for name in ("a", "b", "poison", "c", "d"):
+        (watched / name).write_text("x")
+    if hub != "lives":
+        wait_for(lambda: len(crashed) == 3, "two deaths alone", 60)
+        wait_for(lambda: daemon.log.read_text().count("was killed by signal 6") == 3, "the hub to see them")
+        daemon.kill()
+        daemon.start(wait=False)
+    letter = wait_for(lambda: daemon.status() and dead(daemon), "a dead letter", 60)[0]
+    assert (letter["reason"], letter["subject"]) == ("sink-crashed", str(watched / "poison"))
+    assert len(crashed) == 4 and len({c[:2] for c in crashed}) == 1 and all(c[2] for c in crashed), crashed
+    wait_for(lambda: daemon.sink()["depth"] == 0, "the rest to be delivered")
+    (watched / "last").write_text("x")
+    wait_for(lambda: {"a", "b", "c", "d", "last"} <= set(names(receiver)), "life afterwards")
+    assert len(dead(daemon)) == 1 and len(crashed) == 4
     daemon.wait_state("running")
