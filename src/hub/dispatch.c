@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: MIT
 // Attempts out: which delivery of which sink goes to which process. Round robin over the sinks that
-// may send; with several endpoints none holds more than half of the slots, so that one that hangs leaves
-// room for whoever comes; a held endpoint gets
+// may send; no endpoint holds more than half of the slots while another waits; a held endpoint gets
 // one probe at a time; what was out when a process died goes one by one through the isolation
 // process, so that a poison delivery takes nothing else with it.
 #include "hub/hub.h"
@@ -226,7 +225,7 @@ static void attempt_unreadable(Delivery *d, int error)
 }
 
 // Up to n attempts of one sink; true when something was sent.
-static bool sink_send(HubSink *k, unsigned n, bool alone)
+static bool sink_send(HubSink *k, unsigned n, bool others_wait)
 {
         Hub *h = k->hub;
         bool sent = false;
@@ -234,7 +233,7 @@ static bool sink_send(HubSink *k, unsigned n, bool alone)
                 HubChild *child = pool_choose(h);
                 if (!child || h->n_free_slots == 0)
                         break;
-                if (!alone && k->n_out >= SLOTS_PER_PROCESS * h->n_pool / 2)
+                if (others_wait && k->n_out >= SLOTS_PER_PROCESS * h->n_pool / 2)
                         break;
                 Delivery *d = TAILQ_FIRST(&k->ready);
                 bool probe = k->hold.held;
@@ -279,9 +278,8 @@ static int dispatch_run(sd_event_source *e, void *userdata)
 {
         Hub *h = userdata;
         HubSink *k;
-        unsigned waiting = 0, usable = 0;
+        unsigned waiting = 0;
         LIST_FOREACH (k, &h->sinks, link) {
-                usable += sink_usable(k);
                 if (sink_usable(k))
                         queue_refill(k);
                 waiting += sink_may_send(k);
@@ -292,7 +290,7 @@ static int dispatch_run(sd_event_source *e, void *userdata)
         while (more) {
                 more = false;
                 LIST_FOREACH (k, &h->sinks, link)
-                        more |= sink_send(k, SEND_AT_ONCE, usable == 1);
+                        more |= sink_send(k, SEND_AT_ONCE, waiting > 1);
         }
         isolation_send(h);
         store_read_end(h->store);
@@ -442,6 +440,7 @@ void pool_send_endpoint(HubSink *k)
 void pool_died(HubChild *c)
 {
         Hub *h = c->hub;
+        bool counted = false;
         for (unsigned i = 0; i < SLOTS_MAX && c->slots_used > 0; i++) {
                 AttemptSlot *slot = &h->slots[i];
                 if (!slot->ticket || slot->child != c)
@@ -454,7 +453,11 @@ void pool_died(HubChild *c)
                         judge_crashed(d);
                 else if (done)
                         done(NULL, data);
+                counted |= d != NULL;
         }
+        // Unlike a verdict this does not wait for company: a death that a dying hub forgets is one more.
+        if (counted)
+                batch_commit(h);
         dispatch_wake(h);
 }
 

@@ -120,33 +120,44 @@ def test_the_second_process_takes_what_the_first_has_no_room_for(daemon, receive
 
 
 def test_a_slow_endpoint_leaves_half_of_the_slots(daemon, receiver, watched):
-    """One that hangs leaves half of the 256 slots of a process to those that come later."""
-    go = threading.Event()
+    """While another waits one that hangs gets no more than half of the 256 slots; else it may have all."""
+    go, answered, all_of_it = threading.Event(), threading.Semaphore(0), threading.Event()
 
     def answer(request):
         if request.path.endswith("/slow"):
             go.wait()
+        elif not all_of_it.is_set():
+            answered.acquire()
         return 200
+
+    def numbers():
+        return [(daemon.sink(s)["delivered"], daemon.sink(s)["in_flight"]) for s in ("slow", "ops")]
 
     receiver.answer = answer
     daemon.write(f'''store = {{ size = "64M"; }};
 sources = {{ files = {{ module = "inotify"; paths = [ "{watched}" ]; }}; }};
-sinks = {{ slow = {{ module = "http"; url = "{receiver.url}/slow"; in_flight = 400; }};
-          ops = {{ module = "http"; url = "{receiver.url}/ops"; in_flight = 2; }}; }};
+sinks = {{ slow = {{ module = "http"; url = "{receiver.url}/slow"; in_flight = 400; timeout = "10m"; }};
+          ops = {{ module = "http"; url = "{receiver.url}/ops"; in_flight = 400; timeout = "10m"; }}; }};
 rules = ( {{ name = "all"; from = [ "files" ]; to = [ "slow", "ops" ]; }} );
 limits = {{ sink_processes = 1; }};
 ''')
     daemon.start()
-    daemon.belfry("pause", "ops", check=0)
-    for n in range(400):
-        (watched / str(n)).write_text("x")
+    daemon.belfry("pause", "slow", check=0)
     try:
-        wait_for(lambda: daemon.sink("slow")["in_flight"] >= 128 and daemon.sink("ops")["depth"] == 400, "it to take what it can", 60)
-        daemon.belfry("resume", "ops", check=0)
-        wait_for(lambda: daemon.sink("ops")["depth"] == 0, "the other endpoint to get all of its own", 90)
-        slow = daemon.sink("slow")
-        assert slow["delivered"] == 0 and slow["in_flight"] == 128
+        for n in range(400):
+            (watched / str(n)).write_text("x")
+        wait_for(lambda: numbers() == [(0, 0), (0, 256)], "the only one that may send to have all slots", 60)
+        wait_for(lambda: daemon.sink("slow")["depth"] == daemon.sink("ops")["depth"] == 400, "both to have a queue", 60)
+        daemon.belfry("resume", "slow", check=0)
+        answered.release(150)  # 128 of these slots go to the one that waits, the others do not
+        wait_for(lambda: numbers() == [(0, 128), (150, 128)], "half of the slots for each", 60)
+        all_of_it.set()
+        answered.release(400)
+        wait_for(lambda: daemon.sink("ops")["depth"] == 0, "the other one to get all of its own", 90)
+        wait_for(lambda: numbers() == [(0, 256), (400, 0)], "the slow one to have the slots nobody waits for", 60)
     finally:
+        all_of_it.set()
+        answered.release(400)
         go.set()
     wait_for(lambda: daemon.sink("slow")["depth"] == 0, "an empty queue", 90)
 

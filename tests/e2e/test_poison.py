@@ -141,10 +141,11 @@ def test_an_event_whose_envelope_is_deadly(daemon, receiver, watched):
     daemon.wait_state("running")
 
 
-@pytest.mark.parametrize("hub", ("lives", "is killed in between"))
+@pytest.mark.parametrize("hub", ("lives", "is killed in between", "is killed while it is out"))
 def test_an_event_a_sink_dies_of(daemon, receiver, watched, hub):
-    """A sink process really crashes whenever it has sent this one: in company, then three times alone."""
-    crashed, company, lock = [], threading.Event(), threading.Lock()
+    """A sink process really crashes whenever it has sent this one: in company, then three times alone. A
+    death once seen is never forgotten; what a killed hub had out is nobody's death and goes out once more."""
+    crashed, company, lock, held, go = [], threading.Event(), threading.Lock(), threading.Event(), threading.Event()
 
     def answer(request):
         if request.event["data"]["name"] != "poison":
@@ -153,6 +154,11 @@ def test_an_event_a_sink_dies_of(daemon, receiver, watched, hub):
         with lock:
             pid = holder(daemon, request.from_port)
             crashed.append((request.id, request.body, pid))
+            if hub != "lives" and len(crashed) == 3:
+                held.set()
+                go.wait(60)
+                if hub == "is killed while it is out":
+                    return 200
             if pid:
                 os.kill(pid, signal.SIGABRT)
         company.set()
@@ -164,15 +170,24 @@ def test_an_event_a_sink_dies_of(daemon, receiver, watched, hub):
     for name in ("a", "b", "poison", "c", "d"):
         (watched / name).write_text("x")
     if hub != "lives":
-        wait_for(lambda: len(crashed) == 3, "two deaths alone", 60)
-        wait_for(lambda: daemon.log.read_text().count("was killed by signal 6") == 3, "the hub to see them")
+        assert held.wait(60), "it is out alone for the second time"
+        if hub == "is killed in between":
+            daemon.belfry("pause", "ops", check=0)  # so that no third follows
+            go.set()
+            wait_for(lambda: daemon.log.read_text().count("was killed by signal 6") == 3, "the hub to see it")
+            assert daemon.status()["sinks"][0]["state"] == "paused"  # an answer comes when it is done with the death
         daemon.kill()
+        go.set()
         daemon.start(wait=False)
+        if hub == "is killed in between":
+            wait_for(daemon.status, "it to be up")
+            daemon.belfry("resume", "ops", check=0)
     letter = wait_for(lambda: daemon.status() and dead(daemon), "a dead letter", 60)[0]
     assert (letter["reason"], letter["subject"]) == ("sink-crashed", str(watched / "poison"))
-    assert len(crashed) == 4 and len({c[:2] for c in crashed}) == 1 and all(c[2] for c in crashed), crashed
+    times = 5 if hub == "is killed while it is out" else 4
+    assert len(crashed) == times and len({c[:2] for c in crashed}) == 1 and all(c[2] for c in crashed), crashed
     wait_for(lambda: daemon.sink()["depth"] == 0, "the rest to be delivered")
     (watched / "last").write_text("x")
     wait_for(lambda: {"a", "b", "c", "d", "last"} <= set(names(receiver)), "life afterwards")
-    assert len(dead(daemon)) == 1 and len(crashed) == 4
+    assert len(dead(daemon)) == 1 and len(crashed) == times
     daemon.wait_state("running")

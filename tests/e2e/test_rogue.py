@@ -124,6 +124,6 @@ def test_it_floods_with_what_nobody_wants(daemon, rogue, receiver):
 def test_it_eats_memory(daemon, rogue):
     """The limit is the kernel's (RLIMIT_DATA), which a sanitizer's shadow memory would be over at once."""
     rogue.start("hungry")
-    status = rogue.told("was killed by signal 6", "MiB of memory, a module may have 512")
+    status = rogue.told("was killed by signal 6", "MiB of memory, a module may have 512", "death 2 in a row")
     assert status["state"] == "failed"
     rogue.others_go_on()
