@@ -11,9 +11,15 @@
 #include "hub/commands.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/text.h"
+#include "hub/commit.h"
 #include "hub/control_methods.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
+#include "link/message.h"
+#include "store/read.h"
 #include <errno.h>
 
 enum {

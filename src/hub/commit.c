@@ -7,11 +7,21 @@
 // A commit error ends the process: after a restart the database says what holds. But a full map is no
 // error of the disk: the transaction is dropped as a whole, its sources fall back to what is durable
 // and wait, its deliveries are as if no verdict had come.
-#include "hub/hub.h"
+#include "hub/commit.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
+#include "base/limits.h"
 #include "base/log.h"
+#include "event/messages.h"
+#include "hub/child.h"
+#include "hub/dispatch.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
+#include "hub/pressure.h"
+#include "hub/queue.h"
+#include "link/message.h"
+#include <errno.h>
 #include <systemd/sd-event.h>
 
 // A commit costs the hub about as much CPU as ten events and blocks it for `took`. Waiting up to

@@ -3,11 +3,19 @@
 // milliseconds from a number on. A retry or a drop of many is committed turn by turn, and leaves
 // alone what died after it was asked for: an endpoint that goes on refusing cannot keep it busy for
 // ever.
-#include "hub/control_methods.h"
-
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/wire.h"
+#include "hub/commit.h"
+#include "hub/control_methods.h"
+#include "hub/dispatch.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
+#include "hub/queue.h"
+#include "hub/status.h"
+#include "module/verdict.h"
+#include "store/read.h"
 #include <errno.h>
 
 enum { DEAD_CHUNK = 64, BODY_PIECE = 96 * 1024 };

@@ -6,10 +6,20 @@
 
 #include "base/clock.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/text.h"
 #include "hub/commands.h"
+#include "hub/commit.h"
 #include "hub/control_internal.h"
+#include "hub/dispatch.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
+#include "hub/judge.h"
+#include "hub/reload.h"
+#include "hub/status.h"
+#include "module/verdict.h"
+#include "store/read.h"
 #include <errno.h>
 
 // ---- small things the bodies share

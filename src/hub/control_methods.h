@@ -30,3 +30,12 @@ int control_dead_show(ControlCall *c, void *hub);
 int control_dead_retry(ControlCall *c, void *hub);
 int control_dead_drop(ControlCall *c, void *hub);
 int control_tail(ControlCall *c, void *hub);
+
+// For the rest of the hub.
+int control_start(Hub *h, Reason *reason) _must_use_;
+void control_stop(Hub *h);
+void control_roles_apply(Hub *h);                   // after a reload
+void control_unknown_of(const Config *c, Buf *ret); // those that c names in vain
+const char *control_unknown(
+        const Hub *h); // configured users and groups that do not exist; "" = none
+void control_tail_event(Hub *h, const Record *r, unsigned n_routes); // for tail clients

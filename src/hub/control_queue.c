@@ -2,9 +2,15 @@
 // Why and gaps: what the store knows of one event, and the gaps nobody has acknowledged yet. The
 // search walks the queue, the dead letters and the ledger (newest first) in turns of a few
 // milliseconds; between two turns nothing of the store is held, only a place to go on from.
-#include "hub/control_methods.h"
-
 #include "base/clock.h"
+#include "base/limits.h"
+#include "hub/commit.h"
+#include "hub/control_methods.h"
+#include "hub/hub.h"
+#include "hub/queue.h"
+#include "hub/status.h"
+#include "module/verdict.h"
+#include "store/read.h"
 #include <errno.h>
 
 uint32_t control_route_hash(const StoreRoute *r)

@@ -5,8 +5,10 @@
 // and told as "missed". Filters are compiled once; what all of them together may cost an event has a
 // limit, since watching needs no more than the role "read".
 #include "base/json.h"
+#include "base/limits.h"
 #include "hub/control_internal.h"
 #include "hub/control_methods.h"
+#include "hub/hub.h"
 #include "rule/expression.h"
 
 #include <errno.h>

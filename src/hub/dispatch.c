@@ -3,12 +3,24 @@
 // may send; no endpoint holds more than half of the slots while another waits; a held endpoint gets
 // one probe at a time; what was out when a process died goes one by one through the isolation
 // process, so that a poison delivery takes nothing else with it.
-#include "hub/hub.h"
+#include "hub/dispatch.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/log.h"
+#include "event/messages.h"
+#include "hub/child.h"
+#include "hub/commit.h"
+#include "hub/hub.h"
+#include "hub/judge.h"
+#include "hub/queue.h"
+#include "hub/status.h"
+#include "link/message.h"
+#include "module/verdict.h"
+#include "store/read.h"
+#include <errno.h>
 #include <systemd/sd-event.h>
 
 enum { SEND_AT_ONCE = 16, LINK_QUEUE_HIGH = 1024 * 1024, HUNG_SEC = 10 };

@@ -4,9 +4,15 @@
 // may have no access lists.
 #include "hub/doors.h"
 
+#include "base/limits.h"
 #include "base/log.h"
+#include "hub/child.h"
 #include "hub/control_roles.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
 #include "hub/socket_file.h"
+#include "link/message.h"
+#include <errno.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 

@@ -5,6 +5,12 @@
 // that it needs nothing of the configuration, which may change while it runs.
 #include "hub/commands.h"
 
+#include "base/limits.h"
+#include "hub/child.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
+#include "link/message.h"
+#include "store/read.h"
 #include <errno.h>
 
 struct Errand {

@@ -2,14 +2,22 @@
 // Births and deaths of the module processes, their first words and what they log. A child that died
 // is born again at once the first time, with back-off from the second death within a minute; one
 // that hangs or breaks the rules is killed, and its work is issued again only after it was reaped.
-#include "hub/hub.h"
+#include "hub/child.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "build_id.h"
+#include "event/messages.h"
 #include "hub/commands.h"
+#include "hub/dispatch.h"
 #include "hub/doors.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
 #include "hub/spawn.h"
+#include "hub/status.h"
+#include "link/message.h"
+#include <errno.h>
 #include <signal.h>
 #include <sys/epoll.h>
 #include <sys/pidfd.h>

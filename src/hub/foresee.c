@@ -4,10 +4,15 @@
 // tables name (paths, credentials), at cages, builds, shares and roles; what only a running module
 // can know, whether a server answers, is not foreseen. An instance whose options stay is not judged:
 // what it is, it is already. Changes nothing.
-#include "hub/hub.h"
+#include "hub/reload.h"
 
+#include "base/limits.h"
 #include "build_id.h"
 #include "config/world.h"
+#include "hub/control_methods.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
+#include <errno.h>
 #include <sys/prctl.h>
 #include <linux/capability.h>
 

@@ -2,14 +2,26 @@
 // What sources say becomes part of the open transaction: events get their envelope and their routes,
 // state and positions are stored under the connection's own source. A source is told "durable" by
 // commit.c, never here. Nothing in a message names a file, a sink or another source.
-#include "hub/hub.h"
+#include "hub/intake.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/json.h"
+#include "base/limits.h"
 #include "base/log.h"
+#include "event/messages.h"
+#include "hub/child.h"
 #include "hub/commands.h"
+#include "hub/commit.h"
+#include "hub/control_methods.h"
 #include "hub/doors.h"
+#include "hub/hub.h"
+#include "hub/pressure.h"
+#include "hub/status.h"
+#include "link/message.h"
+#include "module/verdict.h"
+#include "store/read.h"
+#include <errno.h>
 
 enum {
         CREDIT_SHRINKS = 4,   // a quarter each time: 4 MiB to 16 KiB, batches 1 MiB to 4 KiB

@@ -2,11 +2,19 @@
 // Verdicts in: what becomes of a delivery and of its endpoint after an attempt. The class decides
 // (module/verdict.h), the sink's policy says how long to wait. Everything is written into the open
 // transaction; the delivery leaves memory when that is committed.
-#include "hub/hub.h"
+#include "hub/judge.h"
 
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/log.h"
+#include "event/messages.h"
+#include "hub/commit.h"
+#include "hub/hub.h"
+#include "hub/pressure.h"
+#include "hub/queue.h"
+#include "hub/status.h"
+#include "module/verdict.h"
+#include "store/read.h"
 #include <sys/random.h>
 
 static const SinkPolicy *sink_policy(const HubSink *k)

@@ -2,15 +2,24 @@
 // belfryd: arguments, configuration, store, the loop and the end. Everything that can refuse does so
 // here, before READY=1: a wrong configuration, a locked or newer store, a runtime directory that
 // cannot be written.
-#include "hub/hub.h"
-
 #include "base/clock.h"
 #include "base/failpoint.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/log.h"
+#include "event/messages.h"
+#include "hub/child.h"
 #include "hub/commands.h"
+#include "hub/commit.h"
+#include "hub/control_methods.h"
+#include "hub/dispatch.h"
 #include "hub/doors.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
+#include "hub/reload.h"
+#include "hub/status.h"
 #include "module/cage.h"
+#include <errno.h>
 #include <getopt.h>
 #include <libgen.h>
 #include <signal.h>

@@ -3,10 +3,17 @@
 // sink's number, until a sink of that name is back (the queue is then loaded as after a restart), or
 // until somebody has it dropped. Dropping goes through the ledger, in commits of a bounded size; what
 // it does not get done before a crash is parked still.
-#include "hub/hub.h"
+#include "hub/reload.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
+#include "event/messages.h"
+#include "hub/commit.h"
+#include "hub/hub.h"
+#include "module/verdict.h"
+#include "store/read.h"
+#include <errno.h>
 
 enum { DROP_AT_ONCE = 1024, DROP_SCAN = 4096 };
 

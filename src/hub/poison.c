@@ -4,12 +4,19 @@
 // is moved to the dead letters route by route; should that kill the hub too, its rows go to the
 // store's quarantine unread. One on its way in becomes a dead letter of no sink, and its source goes
 // on; should already its envelope kill the hub, it loses its subject and its data.
-#include "hub/hub.h"
+#include "hub/poison.h"
 
 #include "base/clock.h"
 #include "base/file.h"
+#include "base/limits.h"
 #include "base/log.h"
 #include "base/wire.h"
+#include "event/messages.h"
+#include "hub/commit.h"
+#include "hub/hub.h"
+#include "module/verdict.h"
+#include "store/read.h"
+#include <errno.h>
 #include <fcntl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>

@@ -3,10 +3,18 @@
 // paused (nothing is dropped), or its new deliveries become dead letters, as its policy says. Over
 // 85 % of the store all sources pause, until 80 %: the last part is for verdicts. Dead letters have a
 // share of their own.
-#include "hub/hub.h"
+#include "hub/pressure.h"
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "event/messages.h"
+#include "hub/child.h"
+#include "hub/commit.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
+#include "hub/status.h"
+#include "link/message.h"
+#include "store/read.h"
 
 enum {
         TIGHT_PERCENT = 70, // more of the store than this in use, or less room than

@@ -3,10 +3,18 @@
 // come straight from a commit while the window has room; otherwise from a scan behind the cursor.
 // Those that wait come from the table of due times. A delivery stays known here until what the
 // verdict wrote is committed, so that no scan of the older snapshot brings it twice.
-#include "hub/hub.h"
+#include "hub/queue.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
+#include "event/messages.h"
+#include "hub/commit.h"
+#include "hub/dispatch.h"
+#include "hub/hub.h"
+#include "hub/judge.h"
+#include "store/read.h"
+#include <errno.h>
 
 HubSink *sink_by_number(Hub *h, uint16_t number)
 {

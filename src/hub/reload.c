@@ -4,12 +4,26 @@
 // changed (running attempts end on the old one). A text that is wrong is refused whole, before
 // anything was touched; so is one under which something would newly be degraded (foresee.c), unless
 // forced, and taking away a sink that is still owed, unless told to park or drop.
-#include "hub/hub.h"
+#include "hub/reload.h"
 
 #include "base/clock.h"
+#include "base/limits.h"
 #include "base/log.h"
+#include "event/messages.h"
+#include "hub/child.h"
 #include "hub/commands.h"
+#include "hub/commit.h"
+#include "hub/control_methods.h"
+#include "hub/dispatch.h"
 #include "hub/doors.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
+#include "hub/judge.h"
+#include "hub/pressure.h"
+#include "hub/queue.h"
+#include "hub/status.h"
+#include "link/message.h"
+#include <errno.h>
 
 static HubSource *source_by_name(Hub *h, const char *name)
 {

@@ -1,9 +1,16 @@
 // SPDX-License-Identifier: MIT
 // What status says, as one JSON object, and the short form for the service manager. The word of the
 // daemon's state stands in "state" and nowhere else: a source's own state is "ready".
-#include "hub/hub.h"
+#include "hub/status.h"
 
 #include "base/clock.h"
+#include "hub/child.h"
+#include "hub/control_methods.h"
+#include "hub/hub.h"
+#include "hub/intake.h"
+#include "hub/reload.h"
+#include "module/verdict.h"
+#include "store/read.h"
 #include <systemd/sd-daemon.h>
 
 static void set_time(json_t *o, const char *key, uint64_t usec)

@@ -2,7 +2,7 @@
 // Looking at a database that may be damaged happens in a child process with an environment of its
 // own: LMDB trusts its pages, and a wrong one can end the process that reads it. The child has a
 // limit of processor time, dies with its parent, and says what it found through a pipe.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "base/file.h"
 #include <errno.h>

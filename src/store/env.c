@@ -2,7 +2,7 @@
 // The database file: opened with MDB_NOTLS alone (both disk barriers of every commit stay), in a
 // 0700 directory, with its whole size allocated so that a full disk cannot fail a commit. A new
 // database is made complete and durable before anybody sees it. Decides nothing about damage.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "base/file.h"
 #include <dirent.h>

@@ -3,7 +3,7 @@
 // before LMDB maps the file. The commits they name are neighbours in a healthy database; a flipped
 // bit there would otherwise roll back a commit in silence, or ask for an absurd map. Layout: lmdb
 // 0.9's MDB_meta behind the 16 byte page head; its data version is 1.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "base/file.h"
 #include <errno.h>

@@ -2,7 +2,7 @@
 // What became of each attempt: packed, one value a commit (more only when it is longer than a
 // chunk), the oldest dropped beyond the ledger's share of the store. It explains; nothing is
 // decided by it, so a nearly full store writes none.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "event/record.h"
 #include <errno.h>

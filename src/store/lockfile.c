@@ -5,7 +5,7 @@
 // After a mere kill it is exact, so a database that comes back older than its witness was rolled
 // back. After a power cut it may be older than the database, which says nothing, but then the boot
 // id differs and everything is checked. Not the store's truth: that is its own commit row.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "base/digest.h"
 #include "base/file.h"

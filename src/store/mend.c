@@ -2,7 +2,7 @@
 // A store that was put together from what could be read again: rows whose other half is missing
 // go, the index of times is made anew from the owed rows, the counters are counted. What remains
 // is a store that scrub finds no fault in. Says what it dropped; adds nothing that was not there.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include <errno.h>
 

@@ -2,7 +2,7 @@
 // Names to numbers. Sources and sinks count from 1 in the order they were first seen and never
 // change; of a rule only the spelling behind its hash is remembered, for display. Each name is
 // written twice, because rows of a source or sink whose name is lost belong to nobody.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "event/record.h"
 #include <errno.h>

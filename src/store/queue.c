@@ -4,7 +4,7 @@
 // owed row that has not ended has exactly one due row, at owed_due(); an ENDED row exists only
 // while another route of its event has not ended; a bodies row exists as long as its route has not
 // ended.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "base/clock.h"
 #include <errno.h>

@@ -2,7 +2,7 @@
 // Reading: one read transaction at a time, renewed for each read and reset behind it, because a
 // reader that stays keeps every page that is freed. Rows are checked as they are read; values that
 // stand in chunks are put together in memory that lives until the end of the read.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include <assert.h>
 #include <errno.h>

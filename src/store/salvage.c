@@ -4,7 +4,7 @@
 // backwards, and send the rows; this process believes only those whose checksum is right. The new
 // store is complete and durable before anything is renamed, and a crash between the two renames is
 // finished at the next start.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "base/failpoint.h"
 #include "base/file.h"

@@ -2,7 +2,7 @@
 // What the scheduler asks: which deliveries of a sink are fresh, which are due, which are owed at
 // all, and how old the oldest is. Each call is bounded by its caller's numbers, whatever the
 // backlog.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "base/clock.h"
 #include <errno.h>

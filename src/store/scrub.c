@@ -2,7 +2,7 @@
 // Reads everything: checksums, order of keys, references both ways, LMDB's freelist, and all
 // counters against a recount. Run where a crash is harmless (check_in_child): damage inside LMDB's
 // own pages can end the process. Changes nothing.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include <errno.h>
 #include <inttypes.h>

@@ -2,7 +2,7 @@
 // What sources remember: positions, state rows, and beside them the hub's own small rows and the
 // open gaps. A position has two slots, written in turn, so that a damaged one leaves the one
 // before it. A source's rows are counted by its number; nobody can name another's.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "base/limits.h"
 #include <errno.h>

@@ -3,7 +3,7 @@
 // everything when there is a cause for it (another boot, a mark left by an error, no witness,
 // several starts in a row without a clean end). A mere kill is no cause: opening then costs the
 // same whatever the backlog, because the commit row holds every counter.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "base/failpoint.h"
 #include "base/file.h"

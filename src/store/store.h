@@ -15,12 +15,11 @@
 //   meta      small rows: format, names, counters with the per-commit hash chain, the hub's own
 //
 // Any error of store_commit() is final: the process logs it and exits; after a restart the database
-// says what was committed. Reads copy out or borrow until store_read_end().
+// says what was committed. What its rows hold is in rows.h, reading them in read.h.
 #pragma once
 
-#include "base/buf.h"
 #include "base/reason.h"
-#include <stdint.h>
+#include "store/rows.h"
 
 typedef struct Store Store;
 typedef struct StoreTxn StoreTxn;
@@ -56,89 +55,14 @@ typedef enum StoreNameKind { STORE_SOURCE, STORE_SINK, STORE_RULE } StoreNameKin
 // Existing number or a new one (committed with the txn). Rules: the number is event/record.h's
 // rule_hash(), here only remembered for display.
 int store_intern(StoreTxn *t, StoreNameKind kind, const char *name, uint32_t *ret) _must_use_;
-int store_lookup(Store *s, StoreNameKind kind, const char *name, uint32_t *ret) _must_use_; // -ENOENT
+int store_lookup(
+        Store *s, StoreNameKind kind, const char *name, uint32_t *ret) _must_use_; // -ENOENT
 const char *store_name(Store *s, StoreNameKind kind, uint32_t number); // "?" when unknown
 // All names of a kind, in order of number; stops at the first non-zero return and returns it.
-int store_each_name(Store *s, StoreNameKind kind, int (*each)(uint32_t number, const char *name, void *u), void *u);
-int store_forget_source(StoreTxn *t, uint32_t source) _must_use_; // position and state, in steps: 1 = call again
-
-// ---- deliveries
-typedef struct DeliveryKey {
-        uint64_t seq;
-        uint16_t route;
-} DeliveryKey;
-
-typedef enum RouteFlags {
-        ROUTE_OWN_BODY = 1,    // bodies row: headers and body; id gets the rule's hash
-        ROUTE_OWN_HEADERS = 2, // bodies row: headers; body by format; id gets the rule's hash
-        ROUTE_TEST = 4,
-} RouteFlags;
-
-typedef struct StoreRoute {
-        uint16_t sink;
-        uint8_t flags;
-        uint8_t format;    // BodyFormat
-        char method[8];    // NUL-padded
-        uint32_t rule;     // rule_hash of the (first) rule
-        Slice own_headers; // in: for put; (bytes name, bytes value)*
-        Slice own_body;
-} StoreRoute;
-
-typedef struct StoreEvent {
-        uint64_t seq;
-        uint16_t n_routes;
-        uint32_t source;
-        uint64_t stored_usec; // wall
-        Slice record;
-        Slice routes_raw;     // store_event_route() reads it
-} StoreEvent;
-
-typedef enum OwedState {
-        OWED_WAITS,  // due at due_usec
-        OWED_PARKED, // until something else ends or a person acts
-        OWED_ENDED,  // done; kept only until the event's other routes have ended
-        OWED_ALONE,  // was out when a sink died: re-sent alone; crashes counts
-        _OWED_STATE_MAX,
-} OwedState;
-
-typedef struct StoreOwed {
-        uint8_t state;        // OwedState
-        uint8_t class;        // VerdictClass of the last attempt
-        uint16_t status;
-        uint16_t attempts;    // spent
-        uint8_t crashes;      // out alone when a sink process died
-        uint64_t due_usec;    // wall
-        uint64_t first_usec;  // wall, of the first attempt
-        uint64_t since_usec;  // wall, when it came into this state
-        char detail[96];      // NUL-terminated
-} StoreOwed;
-
-typedef enum DeliveryEnd {
-        END_DELIVERED,
-        END_DEAD,
-        END_DISCARDED,
-        _DELIVERY_END_MAX,
-} DeliveryEnd;
-const char *delivery_end_to_string(DeliveryEnd e);
-
-// What a ledger entry says: one attempt, or one end.
-typedef enum LedgerKind {
-        LEDGER_ATTEMPT_FAILED,
-        LEDGER_DELIVERED,
-        LEDGER_DEAD,
-        LEDGER_DISCARDED,
-        LEDGER_RETRIED, // from the dead letters
-        _LEDGER_KIND_MAX,
-} LedgerKind;
-
-typedef struct StoreVerdict { // what is remembered of an attempt or an end
-        uint8_t class;
-        uint16_t status;
-        uint16_t attempts;
-        uint64_t when_usec;
-        uint32_t took_usec;
-        Slice detail;
-} StoreVerdict;
+int store_each_name(Store *s, StoreNameKind kind,
+        int (*each)(uint32_t number, const char *name, void *u), void *u);
+int store_forget_source(
+        StoreTxn *t, uint32_t source) _must_use_; // position and state, in steps: 1 = call again
 
 // ---- one write transaction at a time. Errors are sticky: put what there is to put, then commit.
 // store_begin never blocks for long (one writer). Functions returning int are those whose positive
@@ -152,7 +76,8 @@ StoreTxn *store_abort(StoreTxn *t);
 int store_commit(StoreTxn *t, Reason *reason) _must_use_;
 
 // With no routes nothing is stored, but the number is taken (for a gap nobody routes).
-uint64_t store_put_event(StoreTxn *t, uint32_t source, Slice record, const StoreRoute *routes, uint16_t n_routes);
+uint64_t store_put_event(
+        StoreTxn *t, uint32_t source, Slice record, const StoreRoute *routes, uint16_t n_routes);
 // Positions, keys and values beyond the limits of base/limits.h fail the commit (-EINVAL): check
 // what a source sends before it gets here.
 void store_put_position(StoreTxn *t, uint32_t source, Slice position);
@@ -172,86 +97,18 @@ void store_end(StoreTxn *t, DeliveryKey d, DeliveryEnd end, const StoreVerdict *
 uint64_t store_bury(StoreTxn *t, DeliveryKey d, const char *reason, const StoreVerdict *v);
 // A dead letter of an event that no rule has seen: of no sink and no rule (0), so not to be retried
 // by the store. Returns its number.
-uint64_t store_put_dead(StoreTxn *t, uint32_t source, Slice record, const char *reason, const StoreVerdict *v);
+uint64_t store_put_dead(
+        StoreTxn *t, uint32_t source, Slice record, const char *reason, const StoreVerdict *v);
 // Back into the queue as a new sequence number with a fresh budget, the same id and bytes.
 int store_dead_retry(StoreTxn *t, uint64_t dead, uint64_t *ret_seq) _must_use_; // -ENOENT
 int store_dead_drop(StoreTxn *t, uint64_t dead) _must_use_;                     // -ENOENT
 // A row whose checksum is wrong leaves the queue for the quarantine (kept for a person).
 void store_quarantine(StoreTxn *t, uint64_t seq);
 
-// ---- reading. Between begin and end (under 100 ms) slices into the map stay valid; a commit in
-// between ends them. Nestable reads are not needed and not allowed.
-int store_read_begin(Store *s) _must_use_;
-void store_read_end(Store *s);
-
-int store_get_event(Store *s, uint64_t seq, StoreEvent *ret) _must_use_;      // -ENOENT -EUCLEAN
-int store_event_route(const StoreEvent *e, uint16_t route, StoreRoute *ret) _must_use_;
-int store_get_own(Store *s, DeliveryKey d, Slice *ret_headers, Slice *ret_body) _must_use_;
-int store_get_owed(Store *s, DeliveryKey d, StoreOwed *ret) _must_use_;       // -ENOENT
-int store_get_position(Store *s, uint32_t source, Slice *ret) _must_use_;     // -ENOENT
-int store_get_meta(Store *s, const char *key, Slice *ret) _must_use_;         // -ENOENT
-// Rows of a source's state with key > from, until max bytes; 1 = there is more.
-int store_each_state(Store *s, uint32_t source, Slice from, size_t max,
-                     int (*each)(Slice key, Slice value, void *u), void *u) _must_use_;
-// Deliveries of one sink without an owed row, seq >= *cursor, in order; moves the cursor behind the
-// last one looked at. Stops after n, or after looking at max_scan events. A corrupt row stops the
-// scan with -EUCLEAN, *cursor at it.
-// All routes of one event to the sink come in one call: n should be LIMIT_ROUTES at least; when
-// not even the first event fits, -ENOBUFS. Found ones are returned before a fault is told.
-int store_scan_fresh(Store *s, uint16_t sink, uint64_t *cursor, unsigned max_scan,
-                     DeliveryKey *ret, uint64_t *ret_bytes, unsigned n, unsigned *ret_n) _must_use_;
-// Waiting deliveries of one sink with due <= until, in order of time, beginning behind `after`
-// (NULL: at the first). Next due beyond it goes to *ret_next (USEC_INFINITY when none).
-typedef struct DueDelivery {
-        DeliveryKey key;
-        uint64_t due_usec;
-        StoreOwed owed;
-} DueDelivery;
-// Only OWED_WAITS is ever due; parked and alone ones come from store_each_owed().
-int store_scan_due(Store *s, uint16_t sink, const DueDelivery *after, uint64_t until_usec,
-                   DueDelivery *ret, unsigned n, unsigned *ret_n, uint64_t *ret_next) _must_use_;
-// All that wait, are parked or alone (not the ended), those that wait first, in order of time.
-int store_each_owed(Store *s, uint16_t sink, int (*each)(DeliveryKey d, const StoreOwed *o, void *u), void *u) _must_use_;
-
-typedef struct StoreDead {
-        uint64_t dead;
-        uint16_t sink;
-        uint32_t rule;
-        uint32_t source;
-        const char *reason; // short word
-        StoreRoute route;   // with own_headers and own_body
-        StoreVerdict verdict;
-        Slice record;
-} StoreDead;
-// The three below: slices are valid during the call of each() only. A damaged row does not hide
-// those behind it; -EUCLEAN comes at the end.
-int store_each_dead(Store *s, uint64_t from, int (*each)(const StoreDead *d, void *u), void *u) _must_use_;
-int store_get_dead(Store *s, uint64_t dead, StoreDead *ret) _must_use_;
-
-typedef struct StoreGap {
-        uint64_t seq;
-        uint32_t source;
-        Slice record;
-} StoreGap;
-int store_each_gap(Store *s, int (*each)(const StoreGap *g, void *u), void *u) _must_use_;
-int store_each_event(Store *s, uint64_t from, int (*each)(const StoreEvent *e, void *u), void *u) _must_use_;
-
-typedef struct LedgerEntry {
-        LedgerKind kind;
-        uint64_t seq;
-        uint16_t route, sink;
-        uint32_t rule;
-        char event_id[33]; // hex
-        StoreVerdict verdict;
-} LedgerEntry;
-// From the newest backwards, at most max_commits commits looked at; *cursor (0 = newest) resumes.
-int store_each_ledger(Store *s, uint64_t *cursor, unsigned max_commits,
-                      int (*each)(const LedgerEntry *e, void *u), void *u) _must_use_;
-
 // ---- what it holds, kept in memory and with each commit: cheap to ask
 typedef struct StoreUsage {
-        uint64_t size;           // bytes of the map
-        uint64_t used;           // bytes of pages in use and of what deferring everything may need
+        uint64_t size; // bytes of the map
+        uint64_t used; // bytes of pages in use and of what deferring everything may need
         uint64_t events, event_bytes;
         uint64_t dead, dead_bytes;
         uint64_t ledger_bytes, quarantined, open_gaps;

@@ -2,7 +2,7 @@
 // The one write transaction, and rows by table and key. Errors stick in the transaction: the first
 // one decides what commit says, and nothing behind it has an effect. Counters and names become the
 // store's own only after LMDB's commit succeeded.
-#include "store/internal.h"
+#include "store/files.h"
 
 #include "base/clock.h"
 #include "base/digest.h"

@@ -4,6 +4,7 @@
 // case; no pass and no fail. Arguments: [DIRECTORY [EVENTS]].
 #include "base/clock.h"
 #include "event/record.h"
+#include "store/read.h"
 #include "store/store.h"
 #include <inttypes.h>
 #include <sys/resource.h>

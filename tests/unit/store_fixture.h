@@ -5,6 +5,7 @@
 
 #include "test.h"
 
+#include "store/read.h"
 #include "store/store.h"
 #include <errno.h>
 #include <fcntl.h>

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "store/read.h"
 #include "store/store.h"
 
 enum { MODEL_SINKS = 4, MODEL_SOURCES = 3, MODEL_ROUTES = 3 };
