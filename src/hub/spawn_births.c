@@ -272,7 +272,7 @@ _Noreturn void births_main(int fd, pid_t hub, const char *module_dir)
         (void)signal(SIGHUP, SIG_IGN);
         (void)snprintf(b.dir, sizeof b.dir, "%s", module_dir);
         births_environment(&b);
-        if (births_descriptors(&fd) < 0)
+        if (births_descriptors(&fd) < 0 || cage_enter_births() < 0)
                 _exit(EXIT_FAILURE);
         b.fd = fd;
         for (;;) {

@@ -35,3 +35,5 @@ int cage_enter(CageKind kind, int list_fd, int family_fd, int first_free, pid_t 
 int cage_lower_hub(Reason *reason) _must_use_;
 // The hub: seccomp only (it must open what the configuration names), after everything is set up.
 int cage_enter_hub(Reason *reason) _must_use_;
+// The births process: what no process of the family may ask of the kernel, whatever it executes.
+int cage_enter_births(void) _must_use_;

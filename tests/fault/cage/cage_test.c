@@ -11,7 +11,9 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
@@ -171,6 +173,88 @@ static void test_hub_walls(void **state)
         assert_int_equal(waitpid(pid, &status, 0), pid);
         assert_true(WIFEXITED(status));
         assert_int_equal(WEXITSTATUS(status), 0);
+}
+
+// What the births process may not, and with it whatever it executes: 0 refused.
+static int births_try(void)
+{
+        static const int families[] = {AF_PACKET, AF_ALG, AF_VSOCK, AF_X25, AF_BLUETOOTH};
+        static const long calls[] = {SYS_mount, SYS_umount2, SYS_pivot_root, SYS_chroot, SYS_setns,
+                SYS_unshare, SYS_open_tree, SYS_move_mount, SYS_fsopen, SYS_mknodat, SYS_bpf,
+                SYS_io_uring_setup, SYS_perf_event_open, SYS_userfaultfd, SYS_init_module,
+                SYS_finit_module, SYS_delete_module, SYS_kexec_load, SYS_reboot, SYS_swapon,
+                SYS_settimeofday, SYS_clock_settime, SYS_sethostname, SYS_syslog, SYS_acct,
+                SYS_quotactl, SYS_ptrace, SYS_process_vm_readv, SYS_process_vm_writev, SYS_kcmp,
+                SYS_setuid, SYS_setgid, SYS_setresuid, SYS_setresgid, SYS_setgroups, SYS_add_key,
+                SYS_keyctl, SYS_request_key};
+        static const unsigned long namespaces[] = {CLONE_NEWUSER, CLONE_NEWNS, CLONE_NEWNET,
+                CLONE_NEWPID, CLONE_NEWIPC, CLONE_NEWUTS, CLONE_NEWCGROUP};
+        int wrong = 0, status = -1;
+
+        if (cage_enter_births() < 0)
+                return 99;
+        for (size_t i = 0; i < N_ELEMENTS(families); i++)
+                wrong += socket(families[i], SOCK_DGRAM, 0) >= 0 || errno != EPERM;
+        wrong += socket(AF_INET, SOCK_RAW | SOCK_CLOEXEC, IPPROTO_ICMP) >= 0 || errno != EPERM;
+        for (size_t i = 0; i < N_ELEMENTS(calls); i++) {
+                if (CAGE_SANITIZER && calls[i] == SYS_ptrace)
+                        continue;
+                if (syscall(calls[i], -1, 0, 0, 0, 0) >= 0 || errno != EPERM) {
+                        print_error("call %ld got past: %s\n", calls[i], strerror(errno));
+                        wrong++;
+                }
+        }
+        for (size_t i = 0; i < N_ELEMENTS(namespaces); i++) {
+                long pid = syscall(SYS_clone, namespaces[i] | SIGCHLD, NULL, NULL, NULL, NULL);
+                if (pid == 0)
+                        _exit(0);
+                wrong += pid >= 0 || errno != EPERM;
+        }
+        wrong += syscall(SYS_clone3, NULL, 0) >= 0 || errno != ENOSYS;
+        // And what its children need: a birth, an execution, sockets, their own cage on top.
+        int inet = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        pid_t pid = fork();
+        if (pid == 0) {
+                (void)execl("/bin/true", "true", NULL);
+                _exit(1);
+        }
+        if (inet < 0 || pid < 0 || waitpid(pid, &status, 0) != pid || status != 0)
+                wrong += 100;
+        Reason reason = {""};
+        if (cage_enter_hub(&reason) < 0)
+                wrong += 50;
+        return wrong;
+}
+
+static void test_births_walls(void **state)
+{
+        int status = -1;
+        pid_t pid = fork();
+
+        if (pid == 0)
+                _exit(births_try());
+        assert_int_equal(waitpid(pid, &status, 0), pid);
+        assert_true(WIFEXITED(status));
+        assert_int_equal(WEXITSTATUS(status), 0);
+
+        // And the one that is there is in it: the only child this process has now.
+        char path[PATH_MAX], line[128], *end;
+        (void)snprintf(path, sizeof path, "/proc/self/task/%d/children", (int)getpid());
+        FILE *f = fopen(path, "re");
+        assert_non_null(f);
+        assert_non_null(fgets(line, sizeof line, f));
+        (void)fclose(f);
+        (void)snprintf(path, sizeof path, "/proc/%ld/status", strtol(line, &end, 10));
+        f = fopen(path, "re");
+        assert_non_null(f);
+        bool births = false, filtered = false, nothing_new = false;
+        while (fgets(line, sizeof line, f)) {
+                births |= strcmp(line, "Name:\tbelfry-births\n") == 0;
+                filtered |= strcmp(line, "Seccomp:\t2\n") == 0;
+                nothing_new |= strcmp(line, "NoNewPrivs:\t1\n") == 0;
+        }
+        (void)fclose(f);
+        assert_true(births && filtered && nothing_new);
 }
 
 // The reason why births happen elsewhere: a caged hub has sinks that reach the network.
@@ -375,6 +459,7 @@ int main(void)
                 cmocka_unit_test(test_hub_walls),
                 cmocka_unit_test(test_birth_from_cage),
                 cmocka_unit_test(test_no_birth),
+                cmocka_unit_test(test_births_walls),
                 cmocka_unit_test(test_births_die),
                 cmocka_unit_test(test_orphans),
                 cmocka_unit_test(test_no_orphan),
