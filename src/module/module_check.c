@@ -26,23 +26,60 @@ int module_check(const ModuleProgram *p, const void *options, Reason *reason)
         return r;
 }
 
+void *module_options_free(const ModuleProgram *p, void *options)
+{
+        if (options)
+                option_clear(p->description.options, p->description.n_options, options);
+        free(options);
+        return NULL;
+}
+
+static int options_new(const ModuleProgram *p, const json_t *values, void **ret, Reason *reason)
+{
+        void *options = calloc(1, p->options_size ? p->options_size : 1);
+        if (!options)
+                return -ENOMEM;
+        int r = option_fill(
+                p->description.options, p->description.n_options, options, values, reason);
+        if (r < 0) {
+                (void)module_options_free(p, options);
+                return r;
+        }
+        *ret = options;
+        return 0;
+}
+
+int module_options(const ModuleProgram *p, const json_t *values, void **ret, Reason *reason)
+{
+        void *options = NULL;
+
+        if (!json_is_object(values))
+                return -EBADMSG;
+        int r = options_new(p, values, &options, reason);
+        if (r >= 0)
+                r = module_check(p, options, reason);
+        if (r < 0)
+                (void)module_options_free(p, options);
+        else
+                *ret = options;
+        return r;
+}
+
 // Options that do not fit the table are a fault too: of the whole instance.
 static void judge(const ModuleProgram *p, const json_t *values, OptionFaults *f)
 {
         Reason reason = {0};
-        const ModuleDescription *d = &p->description;
-        void *options = calloc(1, p->options_size ? p->options_size : 1);
-        int r = options ? option_fill(d->options, d->n_options, options, values, &reason) : -ENOMEM;
+        void *options = NULL;
+        int r = options_new(p, values, &options, &reason);
         if (r == -EINVAL)
                 option_fault(f, "", "%s", reason.text);
         if (r == 0) {
                 p->check(options, f);
-                option_clear(d->options, d->n_options, options);
+                (void)module_options_free(p, options);
         } else if (r != -EINVAL) {
                 json_decref(f->list);
                 f->list = NULL;
         }
-        free(options);
 }
 
 static int answer(const ModuleProgram *p, const char *line, size_t len)

@@ -120,8 +120,17 @@ void module_stats(Module *m, const json_t *object)
         module_end_frame_lossy(m);
 }
 
+void module_must(Module *m, int r, FailureKind kind, const Reason *reason)
+{
+        if (r < 0)
+                module_fail(m, kind, "%s", reason->text[0] ? reason->text : strerror(-r));
+}
+
 void module_stopped(Module *m)
 {
+        if (m->stopped)
+                return;
+        m->stopped = true;
         module_drain(m);
         (void)sd_event_exit(m->loop, EXIT_SUCCESS);
 }
@@ -136,7 +145,13 @@ int module_get_start(Module *m, Slice payload, MessageStart *ret, json_t **ret_o
                 JSON_REJECT_DUPLICATES, &error);
         if (!*ret_options || !json_is_object(*ret_options))
                 module_fail(m, FAILURE_CONFIG, "the hub sent options that are no JSON object");
-        return 0;
+        if (ret->credentials_dir.len == 0)
+                return 0;
+        m->credentials_dir = strndup(ret->credentials_dir.data, ret->credentials_dir.len);
+        if (m->credentials_dir)
+                return 0;
+        json_decref(*ret_options);
+        return -ENOMEM;
 }
 
 static void module_greeted(Module *m, Slice payload)
@@ -158,6 +173,25 @@ static void module_greeted(Module *m, Slice payload)
         m->greeted = true;
 }
 
+static int module_frame(Module *m, uint16_t type, Slice payload)
+{
+        const ModuleProgram *p = m->program;
+
+        if (m->stopped)
+                return 0;
+        if (type == MESSAGE_START)
+                return m->started ? -EBADMSG : p->start(m->owner, payload);
+        if (type != MESSAGE_STOP)
+                return m->started ? p->frame(m->owner, type, payload) : -EBADMSG;
+        bool first = !m->stopping;
+        m->stopping = true;
+        if (!m->started)
+                module_stopped(m);
+        else if (first)
+                p->stop(m->owner);
+        return 0;
+}
+
 static int on_frame(Link *l, uint16_t type, Slice payload, void *userdata)
 {
         Module *m = userdata;
@@ -168,7 +202,7 @@ static int on_frame(Link *l, uint16_t type, Slice payload, void *userdata)
                 module_greeted(m, payload);
                 return 0;
         }
-        int r = m->program->frame(m->owner, type, payload);
+        int r = module_frame(m, type, payload);
         if (r < 0)
                 module_fail(m, FAILURE_WORLD, "message %u of the hub: %s", type, strerror(-r));
         return 0;
@@ -260,6 +294,7 @@ static int module_child(Module *m)
         if (r < 0)
                 module_fail(m, FAILURE_WORLD, "the event loop failed: %s", strerror(-r));
         m->program->free(m->owner);
+        free(m->credentials_dir);
         m->link = link_free(m->link);
         m->loop = sd_event_unref(m->loop);
         return r;

@@ -17,9 +17,11 @@ typedef struct ModuleProgram {
         void (*check)(const void *options, OptionFaults *f);
         CageKind cage;
         uint64_t n_files; // RLIMIT_NOFILE, if the hard limit has room for it
-        // One frame after the greeting. A negative return ends the process with that errno's words,
-        // unless module_fail() has already told better ones.
+        // START, once; it sets module.started. Then one frame at a time, and stop() once. A negative
+        // return ends the process with that errno's words, unless module_fail() told better ones.
+        int (*start)(void *owner, Slice payload);
         int (*frame)(void *owner, uint16_t type, Slice payload);
+        void (*stop)(void *owner);
         void (*free)(void *owner); // after the loop has ended in good order
 } ModuleProgram;
 
@@ -30,7 +32,8 @@ struct Module {
         const char *instance; // "uploads" or "1", from argv
         sd_event *loop;
         Link *link;
-        bool greeted;
+        char *credentials_dir; // NULL: none
+        bool greeted, started, stopping, stopped;
         bool hub_gone;
 };
 
@@ -49,10 +52,16 @@ void module_logf(Module *m, int level, const char *format, ...) _printf_(3, 4);
 void module_stats(Module *m, const json_t *object);
 // Tells the hub why and ends the process.
 _Noreturn void module_fail(Module *m, FailureKind kind, const char *format, ...) _printf_(3, 4);
-// Everything is said: writes out what is queued and leaves the loop with 0.
+// The same when r is negative, with the reason or else r's words.
+void module_must(Module *m, int r, FailureKind kind, const Reason *reason);
+// Everything is said: writes out what is queued and leaves the loop with 0. The first call counts.
 void module_stopped(Module *m);
 // What check() finds in options that fit the table: -EINVAL with the first fault. Without a check 0.
 int module_check(const ModuleProgram *p, const void *options, Reason *reason) _must_use_;
+// The options of an instance, filled in and checked. -EBADMSG: values are no object.
+int module_options(
+        const ModuleProgram *p, const json_t *values, void **ret, Reason *reason) _must_use_;
+void *module_options_free(const ModuleProgram *p, void *options);
 // PROGRAM --check, as config/judgements.c asks it; returns the exit status.
 int module_check_main(const ModuleProgram *p, const char *name);
 // START, checked: options are parsed as JSON into *ret_options (new reference).

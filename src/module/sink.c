@@ -31,9 +31,7 @@ struct Sink {
         Module module;
         const SinkModule *table;
         void *instance;
-        char *credentials_dir;
         uint64_t n_slots;
-        bool started, stopping, stopped;
         bool state_said; // the module spoke for the endpoint that is being set up
         LIST_HEAD(, Refused) refused;
 };
@@ -81,25 +79,9 @@ static int sink_fill_options(Sink *s, Slice text, void **ret, Reason *reason)
         json_error_t error;
         json_t *values = json_loadb(text.data ? text.data : "", text.len, 0, &error);
 
-        if (!json_is_object(values)) {
-                json_decref(values);
-                return -EBADMSG;
-        }
-        void *options = calloc(1, s->table->options_size ? s->table->options_size : 1);
-        int r = options ? option_fill(
-                                  s->table->options, s->table->n_options, options, values, reason)
-                        : -ENOMEM;
+        int r = module_options(s->module.program, values, ret, reason);
         json_decref(values);
-        if (r >= 0)
-                r = module_check(s->module.program, options, reason);
-        if (r < 0) {
-                if (options)
-                        option_clear(s->table->options, s->table->n_options, options);
-                free(options);
-                return r;
-        }
-        *ret = options;
-        return 0;
+        return r;
 }
 
 static int sink_endpoint(Sink *s, Slice payload)
@@ -153,29 +135,21 @@ static int sink_attempt(Sink *s, Slice payload)
         return 0;
 }
 
-static int sink_start(Sink *s, Slice payload)
+static int sink_start(void *owner, Slice payload)
 {
+        Sink *s = owner;
         MessageStart m;
         json_t *values;
         Reason reason = {""};
 
-        if (s->started)
-                return -EBADMSG;
         int r = module_get_start(&s->module, payload, &m, &values);
         if (r < 0)
                 return r;
         json_decref(values);
         s->n_slots = m.credit;
-        if (m.credentials_dir.len > 0) {
-                s->credentials_dir = strndup(m.credentials_dir.data, m.credentials_dir.len);
-                if (!s->credentials_dir)
-                        return -ENOMEM;
-        }
         r = s->table->start(s, &s->instance, &reason);
-        if (r < 0)
-                module_fail(&s->module, FAILURE_WORLD, "%s",
-                        reason.text[0] ? reason.text : strerror(-r));
-        s->started = true;
+        module_must(&s->module, r, FAILURE_WORLD, &reason);
+        s->module.started = true;
         (void)link_begin(s->module.link, MESSAGE_READY);
         module_end_frame(&s->module);
         return 0;
@@ -207,21 +181,6 @@ static int sink_frame(void *owner, uint16_t type, Slice payload)
 {
         Sink *s = owner;
 
-        if (s->stopped)
-                return 0;
-        if (type == MESSAGE_START)
-                return sink_start(s, payload);
-        if (type == MESSAGE_STOP) {
-                bool first = !s->stopping;
-                s->stopping = true;
-                if (!s->started)
-                        sink_stopped(s);
-                else if (first)
-                        s->table->stop(s->instance);
-                return 0;
-        }
-        if (!s->started)
-                return -EBADMSG;
         switch (type) {
         case MESSAGE_ATTEMPT:
                 return sink_attempt(s, payload);
@@ -236,6 +195,13 @@ static int sink_frame(void *owner, uint16_t type, Slice payload)
         }
 }
 
+static void sink_stop(void *owner)
+{
+        Sink *s = owner;
+
+        s->table->stop(s->instance);
+}
+
 static void sink_deinit(void *owner)
 {
         Sink *s = owner;
@@ -244,7 +210,6 @@ static void sink_deinit(void *owner)
                 s->table->free(s->instance);
         while (!LIST_EMPTY(&s->refused))
                 refused_forget(s, LIST_FIRST(&s->refused)->endpoint);
-        free(s->credentials_dir);
 }
 
 int sink_main(const SinkModule *m, int argc, char **argv)
@@ -264,7 +229,9 @@ int sink_main(const SinkModule *m, int argc, char **argv)
                 .check = m->check,
                 .cage = CAGE_NETWORK,
                 .n_files = SINK_FILES,
+                .start = sink_start,
                 .frame = sink_frame,
+                .stop = sink_stop,
                 .free = sink_deinit,
         };
 
@@ -279,7 +246,7 @@ sd_event *sink_loop(Sink *s)
 
 const char *sink_credentials_dir(const Sink *s)
 {
-        return s->credentials_dir;
+        return s->module.credentials_dir;
 }
 
 uint64_t sink_slots(const Sink *s)
@@ -313,9 +280,6 @@ void sink_endpoint_state(Sink *s, uint32_t endpoint, uint32_t generation, const 
 
 void sink_stopped(Sink *s)
 {
-        if (s->stopped)
-                return;
-        s->stopped = true;
         module_stopped(&s->module);
 }
 

@@ -34,8 +34,8 @@ struct Source {
         Module module;
         const SourceModule *table;
         void *instance, *options;
-        char *hostname, *credentials_dir;
-        bool started, stopping, stopped, for_command;
+        char *hostname;
+        bool for_command;
 
         uint64_t credit, max_event;
         uint64_t outstanding;        // bytes of what sent[] holds
@@ -66,7 +66,8 @@ static bool source_has_credit(const Source *s)
 
 bool source_may_send(const Source *s)
 {
-        return s->started && !s->stopped && !s->paused && !s->for_command && source_has_credit(s);
+        return s->module.started && !s->module.stopped && !s->paused && !s->for_command &&
+               source_has_credit(s);
 }
 
 size_t source_batch_bytes(const Source *s)
@@ -222,7 +223,7 @@ int source_commit(Source *s, uint64_t *ret_batch)
 // resume() when it is owed: credit for half of what there is, and nobody asked for a pause.
 static void source_wake(Source *s)
 {
-        if (s->paused || s->stopping || !source_has_credit(s))
+        if (s->paused || s->module.stopping || !source_has_credit(s))
                 return;
         if (s->starved && s->outstanding > s->credit / 2)
                 return;
@@ -277,10 +278,7 @@ static int source_keep_start(Source *s, const MessageStart *m)
         s->max_event = m->max_event;
         s->for_command = m->for_command;
         s->hostname = strndup(m->hostname.data ? m->hostname.data : "", m->hostname.len);
-        if (m->credentials_dir.len > 0)
-                s->credentials_dir = strndup(m->credentials_dir.data, m->credentials_dir.len);
-        s->options = calloc(1, s->table->options_size ? s->table->options_size : 1);
-        if (!s->hostname || !s->options || (m->credentials_dir.len > 0 && !s->credentials_dir))
+        if (!s->hostname)
                 return -ENOMEM;
         if (m->max_event == 0 || m->max_event > LIMIT_EVENT_MAX)
                 return -EBADMSG;
@@ -289,34 +287,26 @@ static int source_keep_start(Source *s, const MessageStart *m)
         return 0;
 }
 
-static int source_start(Source *s, Slice payload)
+static int source_start(void *owner, Slice payload)
 {
+        Source *s = owner;
         MessageStart m;
         json_t *values;
         Reason reason = {""};
 
-        if (s->started)
-                return -EBADMSG;
         int r = module_get_start(&s->module, payload, &m, &values);
         if (r < 0)
                 return r;
         r = source_keep_start(s, &m);
         if (r >= 0)
-                r = option_fill(
-                        s->table->options, s->table->n_options, s->options, values, &reason);
+                r = module_options(s->module.program, values, &s->options, &reason);
         json_decref(values);
-        if (r >= 0)
-                r = module_check(s->module.program, s->options, &reason);
-        if (r < 0)
-                module_fail(&s->module, FAILURE_CONFIG, "%s",
-                        reason.text[0] ? reason.text : strerror(-r));
+        module_must(&s->module, r, FAILURE_CONFIG, &reason);
 
-        s->started = true;
+        s->module.started = true;
         r = s->table->start(
                 s, s->options, m.has_position ? m.position : SLICE_NULL, &s->instance, &reason);
-        if (r < 0)
-                module_fail(&s->module, FAILURE_WORLD, "%s",
-                        reason.text[0] ? reason.text : strerror(-r));
+        module_must(&s->module, r, FAILURE_WORLD, &reason);
         return 0;
 }
 
@@ -364,21 +354,6 @@ static int source_frame(void *owner, uint16_t type, Slice payload)
 {
         Source *s = owner;
 
-        if (s->stopped)
-                return 0;
-        if (type == MESSAGE_START)
-                return source_start(s, payload);
-        if (type == MESSAGE_STOP) {
-                bool first = !s->stopping;
-                s->stopping = true;
-                if (!s->started)
-                        source_stopped(s);
-                else if (first)
-                        s->table->stop(s->instance);
-                return 0;
-        }
-        if (!s->started)
-                return -EBADMSG;
         switch (type) {
         case MESSAGE_DURABLE:
                 return source_durable(s, payload);
@@ -404,17 +379,21 @@ static int source_frame(void *owner, uint16_t type, Slice payload)
         }
 }
 
+static void source_stop(void *owner)
+{
+        Source *s = owner;
+
+        s->table->stop(s->instance);
+}
+
 static void source_deinit(void *owner)
 {
         Source *s = owner;
 
         if (s->instance && s->table->free)
                 s->table->free(s->instance);
-        if (s->options)
-                option_clear(s->table->options, s->table->n_options, s->options);
-        free(s->options);
+        s->options = module_options_free(s->module.program, s->options);
         free(s->hostname);
-        free(s->credentials_dir);
         buf_deinit(&s->events);
         buf_deinit(&s->changes);
         buf_deinit(&s->position);
@@ -444,7 +423,9 @@ int source_main(const SourceModule *m, int argc, char **argv)
                 .check = m->check,
                 .cage = m->needs_network ? CAGE_NETWORK : CAGE_LOCAL,
                 .n_files = SOURCE_FILES,
+                .start = source_start,
                 .frame = source_frame,
+                .stop = source_stop,
                 .free = source_deinit,
         };
 
@@ -469,7 +450,7 @@ const char *source_hostname(const Source *s)
 
 const char *source_credentials_dir(const Source *s)
 {
-        return s->credentials_dir;
+        return s->module.credentials_dir;
 }
 
 int source_door(const Source *s)
@@ -540,9 +521,6 @@ void source_answer(Source *s, uint64_t ticket, bool last, const json_t *piece)
 
 void source_stopped(Source *s)
 {
-        if (s->stopped)
-                return;
-        s->stopped = true;
         module_stopped(&s->module);
 }
 
