@@ -19,6 +19,7 @@ typedef struct Batch {
         size_t bytes;
         unsigned n_events;
         bool grows;        // there are events in it
+        bool hurry;        // it is committed as soon as nothing more is waiting to be read
         unsigned patience; // the next commit comes that many times last_commit_took after it
         FreshDelivery *fresh;
         size_t n_fresh, cap_fresh;
@@ -26,7 +27,8 @@ typedef struct Batch {
         sd_event_source *idle, *timer, *yield;
 } Batch;
 
-StoreTxn *batch_txn(Hub *h);                              // opens it and arms the commit
+StoreTxn *batch_txn(Hub *h); // opens it and arms the commit
+void batch_hurry(Hub *h);    // no more waiting for company: somebody needs its commit
 void batch_note(Hub *h, size_t bytes, unsigned n_events); // counts, commits when over the limits
 // Now. -ENOSPC: the map is full and nothing of the transaction is there; its sources are on their way
 // back to what is durable, its verdicts will come again. Any other error of the store ends the process.

@@ -54,7 +54,7 @@ struct HubSink {
         bool fresh_on_disk; // there may be fresh ones at or behind the cursor
         uint64_t next_due_wall;
         uint64_t next_due_open; // of what the open transaction defers: no scan sees that yet
-        bool sweeping; // after a release: everything that waits is due now
+        bool sweeping;          // after a release: everything that waits is due now
         uint64_t sweep_since_usec;
         DueDelivery sweep_at;
         bool sweep_started;
