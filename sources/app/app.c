@@ -76,6 +76,14 @@ bool app_may_take(const App *a)
         return a->ready && !a->stopping && source_may_send(a->source);
 }
 
+// The event's id: the hub makes the same from instance and material.
+static Slice app_material(char out[static APP_MATERIAL_MAX], unsigned uid, Slice key)
+{
+        int n = snprintf(out, APP_MATERIAL_MAX, "%u:", uid);
+        memcpy(out + n, key.data, key.len);
+        return slice_mem(out, (size_t)n + key.len);
+}
+
 static int key_make(AppTaken *t)
 {
         uint8_t random[APP_ID];
@@ -113,10 +121,10 @@ static bool app_is_duplicate(App *a, AppTaken *t)
 
 int app_take(App *a, uid_t uid, Slice text, AppTaken *ret, Reason *reason)
 {
-        AppLine line;
+        EventLine line;
         AppTaken t = {0};
         char material[APP_MATERIAL_MAX];
-        int r = app_line_parse(&a->parser, text, &line, reason);
+        int r = event_line_parse(&a->parser, text, false, &line, reason);
         if (r < 0)
                 return r;
         if (!line.key.data) {
@@ -311,7 +319,7 @@ void app_free(void *instance)
         sd_event_source_disable_unref(a->commit);
         sd_event_source_disable_unref(a->tick);
         sd_event_source_disable_unref(a->stats);
-        app_parser_deinit(&a->parser);
+        event_parser_deinit(&a->parser);
         keys_deinit(&a->keys);
         buf_deinit(&a->last_row);
         free(a->uids);
@@ -349,7 +357,7 @@ int app_start(Source *s, const void *options, Slice position, void **ret_instanc
         (void)snprintf(a->origin.instance, sizeof(a->origin.instance), "%s", source_name(s));
         a->batch = 1;
         a->max_line = a->options->max_line;
-        app_parser_init(&a->parser);
+        event_parser_init(&a->parser);
         a->last_row = BUF_INIT(LIMIT_STATE_KEY);
         int r = app_timers(a);
         if (r >= 0)

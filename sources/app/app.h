@@ -3,14 +3,13 @@
 //   app.c     its life: batches, what becomes durable, pause, stop, statistics
 //   door.c    who may come in, how many of one user, how fast
 //   client.c  one connection: lines in, answers out, in order
-//   line.c    one line taken apart
 //   keys.c    the keys that are remembered
 #pragma once
 
 #include "base/peer.h"
+#include "event/line.h"
 #include "event/record.h"
 #include "keys.h"
-#include "line.h"
 #include "module/source.h"
 #include "options.h"
 #include <sys/queue.h>
@@ -24,6 +23,7 @@ enum {
         APP_BATCH_EVENTS = 512,       // a batch is handed over at this many
         APP_INPUT = 64 * 1024 * 1024, // half-read lines of all connections together
         APP_ID = ID_HEX / 2,
+        APP_MATERIAL_MAX = 16 + EVENT_LINE_ID_MAX,
 };
 
 typedef struct App App;
@@ -62,7 +62,7 @@ struct App {
         LIST_HEAD(, User) users;
         uint32_t *uids, *gids; // who may hand in events
         size_t n_uids, n_gids;
-        AppParser parser;
+        EventParser parser;
         Keys keys;
         Buf last_row;             // of the state, while it is read
         uint8_t chunk[APP_CHUNK]; // what is read goes through here; nothing stays in it

@@ -113,6 +113,7 @@ json_t *module_describe(const ModuleDescription *d)
         put_text(&o, "build", d->build);
         put_text(&o, "summary", d->summary);
         put(&o, "network", json_boolean(d->network));
+        put(&o, "programs", json_boolean(d->programs));
         if (d->reads)
                 put(&o, "reads", describe_words(d->reads));
         put(&o, "options", describe_rows(d->options, d->n_options));

@@ -26,6 +26,7 @@ typedef struct ModuleDescription {
         size_t n_commands;
         bool checks; // PROGRAM --check judges values that the table cannot
         bool network; // it may connect out: its cage holds what names and certificates need
+        bool programs; // it runs programs of the user's: its cage holds what those need
         const char *const *reads; // NULL, or paths that it reads whatever its options, up to a NULL
         bool doors; // sources: it is handed the sockets of applications, so one instance at most
 } ModuleDescription;

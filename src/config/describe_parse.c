@@ -259,6 +259,7 @@ static int parse_head(Owned *o, Reason *reason)
         d->build = text_of(o->json, "build", true, &r);
         d->summary = text_of(o->json, "summary", false, &r);
         d->network = json_is_true(json_object_get(o->json, "network"));
+        d->programs = json_is_true(json_object_get(o->json, "programs"));
         if (r == 0 && strcmp(kind, "source") != 0 && strcmp(kind, "sink") != 0)
                 r = -EINVAL;
         if (r == 0 && !text_is_name(slice_of(d->name)))

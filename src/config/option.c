@@ -59,6 +59,8 @@ static const char *const flag_names[OPTION_FLAG_BITS] = {
         "stored",
         "headers",
         "cage-files",
+        "cage-execute",
+        "cage-write",
 };
 
 const char *option_type_to_string(OptionType t)

@@ -42,6 +42,8 @@ typedef enum OptionFlags {
         OPTION_STORED = 32,     // its value is fixed in what is queued (method, format)
         OPTION_HEADERS = 64,    // a map whose names are HTTP header fields that a user may set
         OPTION_CAGE_FILES = 128, // the very files named may be read: a path, or name=/path in a text
+        OPTION_CAGE_EXECUTE = 256, // the module may read and execute what this path is or holds
+        OPTION_CAGE_WRITE = 512,   // ... and read and change it
 } OptionFlags;
 
 typedef struct UsecList {

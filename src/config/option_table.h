@@ -9,7 +9,7 @@
 const char *option_type_to_string(OptionType t); // "duration-list"; NULL when out of range
 OptionType option_type_from_string(const char *s);
 const char *option_flag_name(unsigned bit); // "reloadable" of OPTION_RELOADABLE; NULL when unknown
-enum { OPTION_FLAG_BITS = 8 };
+enum { OPTION_FLAG_BITS = 10 };
 
 // What a value of this type looks like, for "expected ...": "a duration such as \"15s\"".
 const char *option_type_expected(const Option *row);

@@ -32,6 +32,11 @@ static const char *const network_paths[] = {"/etc/resolv.conf", "/etc/hosts", "/
         "/usr/share/ca-certificates", "/usr/local/share/ca-certificates", "/run/systemd/resolve",
         "/run/resolvconf", "/run/NetworkManager/resolv.conf"};
 
+// What any program needs: interpreters, libraries, its own process, the null device.
+static const char *const program_paths[] = {"x /bin", "x /sbin", "x /usr", "x /lib", "x /lib64",
+        "r /etc/alternatives", "r /etc/mime.types", "r /etc/timezone", "r /proc", "r /dev/zero",
+        "r /dev/random", "w /dev/null"};
+
 void cage_paths_clear(CagePaths *p)
 {
         for (size_t i = 0; i < p->n; i++)
@@ -162,6 +167,14 @@ static int paths_add_reference(
         return paths_add(p, 'r', path, reason);
 }
 
+// A path that a foreign program may use. Nothing of it may lie in the state directory.
+static int paths_add_program(CagePaths *p, char mode, const char *path, Reason *reason)
+{
+        int r = strings_add(&p->roots, &p->n_roots, path);
+
+        return r < 0 ? reason_errno(reason, r, "paths") : paths_add(p, mode, path, reason);
+}
+
 typedef struct Walk {
         CagePaths *paths;
         ModuleKind kind;
@@ -195,6 +208,9 @@ static int walk_value(const Walk *w, const Option *o, const json_t *v)
                         return paths_add(w->paths, 'r', text, w->reason);
                 return paths_add_root(w->paths, text, w->reason);
         }
+        if (o->flags & (OPTION_CAGE_EXECUTE | OPTION_CAGE_WRITE))
+                return paths_add_program(
+                        w->paths, o->flags & OPTION_CAGE_WRITE ? 'w' : 'x', text, w->reason);
         return paths_add_reference(w->paths, text, w->credentials_dir, w->reason);
 }
 
@@ -242,7 +258,8 @@ static int walk_rows(const Walk *w, const Option *rows, size_t n, const json_t *
                 else if (o->flags & OPTION_CAGE_FILES)
                         r = walk_files(w, v);
                 else if (o->type == OPTION_SECRET || o->type == OPTION_SECRET_LIST ||
-                         (o->flags & (OPTION_CAGE_READ | OPTION_REFERENCE)))
+                         (o->flags & (OPTION_CAGE_READ | OPTION_CAGE_EXECUTE | OPTION_CAGE_WRITE |
+                                             OPTION_REFERENCE)))
                         r = walk_value(w, o, v);
                 if (r < 0)
                         return r;
@@ -263,6 +280,8 @@ int cage_paths_from_options(CagePaths *p, const ModuleDescription *module, const
                 r = paths_add(p, 'r', common_paths[i], reason);
         for (size_t i = 0; module->network && r >= 0 && i < N_ELEMENTS(network_paths); i++)
                 r = paths_add(p, 'r', network_paths[i], reason);
+        for (size_t i = 0; module->programs && r >= 0 && i < N_ELEMENTS(program_paths); i++)
+                r = paths_add(p, program_paths[i][0], program_paths[i] + 2, reason);
         for (const char *const *path = module->reads; r >= 0 && path && *path; path++)
                 r = paths_add_read(p, *path, reason);
         return r < 0 ? r : walk_rows(&w, module->options, module->n_options, options);

@@ -139,9 +139,10 @@ static int capabilities_keep(uint32_t effective, uint32_t rest, uint32_t above, 
 
 // What a process started by root still holds. Reading past permissions and leases are what file
 // sources are for; below Landlock they reach no further than the list.
-static int cage_drop_capabilities(Reason *reason)
+static int cage_drop_capabilities(CageKind kind, Reason *reason)
 {
-        const uint32_t keep = (1u << CAP_DAC_READ_SEARCH) | (1u << CAP_LEASE);
+        const uint32_t keep =
+                kind == CAGE_PROGRAM ? 0 : (1u << CAP_DAC_READ_SEARCH) | (1u << CAP_LEASE);
 
         return capabilities_keep(keep, keep, 0, reason);
 }
@@ -149,6 +150,24 @@ static int cage_drop_capabilities(Reason *reason)
 int cage_lower_hub(Reason *reason)
 {
         return capabilities_keep(~(1u << CAP_DAC_READ_SEARCH), ~0u, ~0u, reason);
+}
+
+// Where memory runs out a foreign program is to be ended before anything of the family. Whoever is
+// forked from here inherits it; a kernel that refuses leaves the choice to the sizes.
+static void cage_offer_memory(void)
+{
+        static const char score[] = "500";
+        _cleanup_(closep) int fd = open("/proc/self/oom_score_adj", O_WRONLY | O_CLOEXEC);
+
+        if (fd >= 0)
+                (void)!write(fd, score, sizeof score - 1);
+}
+
+int cage_enter_program(bool network, Reason *reason)
+{
+        int r = cage_landlock_program(reason);
+
+        return r < 0 || network ? r : cage_seccomp_offline(reason);
 }
 
 int cage_enter(CageKind kind, int list_fd, int family_fd, int first_free, pid_t parent,
@@ -165,9 +184,11 @@ int cage_enter(CageKind kind, int list_fd, int family_fd, int first_free, pid_t 
         if (r < 0)
                 return r;
         (void)close(list_fd);
+        if (kind == CAGE_PROGRAM)
+                cage_offer_memory();
         if (syscall(SYS_close_range, (unsigned)first_free, ~0u, 0u) < 0)
                 return reason_errno(reason, -errno, "cannot close what is left open");
-        r = cage_drop_capabilities(reason);
+        r = cage_drop_capabilities(kind, reason);
         if (r < 0)
                 return r;
         if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)

@@ -12,6 +12,7 @@ typedef enum CageKind {
         CAGE_HUB,
         CAGE_LOCAL,   // source without network: no INET sockets
         CAGE_NETWORK, // source or sink that may connect out
+        CAGE_PROGRAM, // source that runs a foreign program, which inherits this cage
         _CAGE_KIND_MAX,
 } CageKind;
 
@@ -21,7 +22,8 @@ enum { CHILD_FD_LINK = 3, CHILD_FD_CAGE = 4, CHILD_FD_FAMILY = 5, CHILD_FD_FIRST
 enum { CHILD_FD_DOOR_STREAM = 6, CHILD_DOORS = 1 };
 
 // The list: a sealed memfd of entries, each ended by NUL since a path may hold any other byte:
-// "r PATH" (read below), "d PATH" (list directories below, no file), "x PATH" (read and execute).
+// "r PATH" (read below), "d PATH" (list directories below, no file), "x PATH" (read and execute),
+// "w PATH" (read, write, create and remove below; execute nothing).
 // entries ends in NULL.
 int cage_list_new(char *const *entries, int *ret_fd) _must_use_;
 
@@ -30,6 +32,9 @@ int cage_list_new(char *const *entries, int *ret_fd) _must_use_;
 // kernel does not offer ("" = all in place). Descriptors from first_free on are closed.
 int cage_enter(CageKind kind, int list_fd, int family_fd, int first_free, pid_t parent,
         char *ret_missing, size_t missing_size, Reason *reason) _must_use_;
+// In a process forked for a foreign program: it shall signal nobody but its own descendants, and
+// create no INET socket unless network. To be called before it is executed.
+int cage_enter_program(bool network, Reason *reason) _must_use_;
 // The hub before anything else: the capability to read every directory is for the inotify source. It
 // stays permitted, since the births process hands it on, and is in force nowhere else.
 int cage_lower_hub(Reason *reason) _must_use_;

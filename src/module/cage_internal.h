@@ -21,7 +21,9 @@
 
 // Both: 0, or a negative errno with a reason. What the kernel does not offer is no error: words for
 // it are appended to ret_missing, separated by ", ".
-int cage_landlock(CageKind kind, Slice list, char *ret_missing, size_t missing_size, Reason *reason)
-        _must_use_;
+int cage_landlock(CageKind kind, Slice list, char *ret_missing, size_t missing_size,
+        Reason *reason) _must_use_;
+int cage_landlock_program(Reason *reason) _must_use_; // who it may signal
+int cage_seccomp_offline(Reason *reason) _must_use_;  // no INET sockets
 int cage_seccomp(CageKind kind, char *ret_missing, size_t missing_size, Reason *reason) _must_use_;
 void cage_missing(char *missing, size_t size, const char *what);

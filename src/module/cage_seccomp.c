@@ -3,7 +3,8 @@
 // kind; everything else is refused with EPERM (clone3 with ENOSYS: its flags cannot be read here,
 // and libc then uses clone). Module processes are readers: no call that changes a file, a mode or an
 // owner, none that starts a program, a process or a namespace, opens a door (bind, listen), or
-// touches another process. Refusals are not logged: resolvers probe for netlink on each look-up.
+// touches another process. One kind runs a program of the user's, which inherits the filter: that may
+// do what programs do, within Landlock, but trace, mount, load or change its user. Refusals are not logged: resolvers probe for netlink on each look-up.
 //
 // Filters are inherited through fork and exec. So the hub's must not be above its sinks: whoever
 // forks module processes does so from before cage_enter_hub() (src/hub/spawn.c).
@@ -262,6 +263,14 @@ static const char *const calls_hub[] = {
         "waitpid",
 };
 
+// Beside calls_hub, for foreign programs: timers, extended attributes, signals, limits of their own.
+static const char *const calls_program[] = {"alarm", "fgetxattr", "flistxattr", "getitimer",
+        "getpriority", "getxattr", "landlock_add_rule", "landlock_create_ruleset",
+        "landlock_restrict_self", "lgetxattr", "listxattr", "llistxattr", "pause", "prctl",
+        "sched_get_priority_max", "sched_get_priority_min", "seccomp", "setitimer", "splice", "tee",
+        "tgkill", "timer_create", "timer_delete", "timer_getoverrun", "timer_gettime",
+        "timer_gettime64", "timer_settime", "timer_settime64", "tkill"};
+
 // Locks, flags, leases with their signal, seals; not F_SETOWN_EX, and F_SETOWN to oneself only:
 // through them a process could have signals sent to others.
 static const int fcntl_commands[] = {F_DUPFD, F_DUPFD_CLOEXEC, F_GETFD, F_SETFD, F_GETFL, F_SETFL,
@@ -311,7 +320,7 @@ static int allow_sockets(scmp_filter_ctx f, CageKind kind)
         int r = allow_when(f, "socket", SCMP_A0_64(SCMP_CMP_EQ, AF_UNIX));
         if (r >= 0)
                 r = allow_when(f, "socketpair", SCMP_A0_64(SCMP_CMP_EQ, AF_UNIX));
-        if (kind != CAGE_NETWORK)
+        if (kind != CAGE_NETWORK && kind != CAGE_PROGRAM)
                 return r;
         // No raw and no packet sockets: the lower four bits are the type, above are flags.
         for (size_t i = 0; r >= 0 && i < 4; i++) {
@@ -336,10 +345,11 @@ static int allow_prctl(scmp_filter_ctx f, CageKind kind)
         return r;
 }
 
-// clone's flags: children of the framework may start threads; the hub may also fork.
+// clone's flags: children of the framework may start threads; the hub and whoever runs a foreign
+// program may also fork.
 static int allow_clone(scmp_filter_ctx f, CageKind kind)
 {
-        bool forks = kind == CAGE_HUB || CAGE_SANITIZER;
+        bool forks = kind == CAGE_HUB || kind == CAGE_PROGRAM || CAGE_SANITIZER;
         scmp_datum_t mask = CLONE_NAMESPACES | (forks ? 0 : CLONE_THREAD);
 
         int r = allow_when(
@@ -388,6 +398,15 @@ static int allow_sanitizer(scmp_filter_ctx f)
         return CAGE_SANITIZER ? allow_names(f, names, N_ELEMENTS(names)) : 0;
 }
 
+static int allow_kind(scmp_filter_ctx f, CageKind kind)
+{
+        if (kind != CAGE_HUB && kind != CAGE_PROGRAM)
+                return allow_reader(f);
+        int r = allow_names(f, calls_hub, N_ELEMENTS(calls_hub));
+        return r < 0 || kind == CAGE_HUB ? r
+                                         : allow_names(f, calls_program, N_ELEMENTS(calls_program));
+}
+
 static int filter_fill(scmp_filter_ctx f, CageKind kind)
 {
         // A foreign calling convention (i386, x32 on amd64) is refused like the rest.
@@ -398,13 +417,12 @@ static int filter_fill(scmp_filter_ctx f, CageKind kind)
                 r = allow_sockets(f, kind);
         if (r >= 0)
                 r = allow_clone(f, kind);
-        if (r >= 0 && !CAGE_SANITIZER)
+        if (r >= 0 && !CAGE_SANITIZER && kind != CAGE_PROGRAM)
                 r = allow_prctl(f, kind);
         if (r >= 0)
-                r = kind == CAGE_HUB ? allow_names(f, calls_hub, N_ELEMENTS(calls_hub))
-                                     : allow_reader(f);
+                r = allow_kind(f, kind);
         // abort() and raise() signal the own process.
-        if (r >= 0)
+        if (r >= 0 && kind != CAGE_PROGRAM)
                 r = allow_when(f, "tgkill", SCMP_A0_64(SCMP_CMP_EQ, (scmp_datum_t)getpid()));
         if (r >= 0)
                 r = allow_sanitizer(f);
@@ -424,6 +442,26 @@ int cage_seccomp(CageKind kind, char *ret_missing, size_t missing_size, Reason *
         if (!f)
                 return reason_set(reason, -ENOMEM, "seccomp: no memory");
         int r = filter_fill(f, kind);
+        if (r >= 0)
+                r = seccomp_load(f);
+        seccomp_release(f);
+        return r < 0 ? reason_errno(reason, r, "seccomp") : 0;
+}
+
+// One more filter on top of what the process has: the stricter of all answers counts.
+int cage_seccomp_offline(Reason *reason)
+{
+        static const int inet[] = {AF_INET, AF_INET6};
+        int r = 0;
+
+        if (prctl(PR_GET_SECCOMP) < 0 && errno == EINVAL)
+                return 0; // said when the cage was entered
+        scmp_filter_ctx f = seccomp_init(SCMP_ACT_ALLOW);
+        if (!f)
+                return reason_set(reason, -ENOMEM, "seccomp: no memory");
+        for (size_t i = 0; r >= 0 && i < N_ELEMENTS(inet); i++)
+                r = seccomp_rule_add(f, SCMP_ACT_ERRNO(EACCES), SCMP_SYS(socket), 1,
+                        SCMP_A0_64(SCMP_CMP_EQ, (scmp_datum_t)inet[i]));
         if (r >= 0)
                 r = seccomp_load(f);
         seccomp_release(f);

@@ -409,6 +409,7 @@ int source_main(const SourceModule *m, int argc, char **argv)
                         .build = BELFRY_BUILD,
                         .summary = m->summary,
                         .network = m->needs_network,
+                        .programs = m->runs_programs,
                         .reads = m->reads,
                         .options = m->options,
                         .n_options = m->n_options,
@@ -421,7 +422,9 @@ int source_main(const SourceModule *m, int argc, char **argv)
                         .checks = m->check},
                 .options_size = m->options_size,
                 .check = m->check,
-                .cage = m->needs_network ? CAGE_NETWORK : CAGE_LOCAL,
+                .cage = m->runs_programs   ? CAGE_PROGRAM
+                        : m->needs_network ? CAGE_NETWORK
+                                           : CAGE_LOCAL,
                 .n_files = SOURCE_FILES,
                 .start = source_start,
                 .frame = source_frame,

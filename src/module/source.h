@@ -38,6 +38,7 @@ typedef struct SourceModule {
         size_t n_types;
         bool own_types; // beside them any type that event_type_is_own() (an application names it)
         bool needs_network; // its cage lets it create INET sockets
+        bool runs_programs; // its cage lets it execute what options of OPTION_CAGE_EXECUTE name
         const char *const *
                 reads; // NULL, or paths beside those of its options, up to a NULL: shown by its cage
         // It is handed the sockets at which applications hand in events (source_door()); the hub binds
