@@ -76,14 +76,6 @@ bool app_may_take(const App *a)
         return a->ready && !a->stopping && source_may_send(a->source);
 }
 
-// The event's id: the hub makes the same from instance and material.
-static Slice app_material(char out[static APP_MATERIAL_MAX], unsigned uid, Slice key)
-{
-        int n = snprintf(out, APP_MATERIAL_MAX, "%u:", uid);
-        memcpy(out + n, key.data, key.len);
-        return slice_mem(out, (size_t)n + key.len);
-}
-
 static int key_make(AppTaken *t)
 {
         uint8_t random[APP_ID];

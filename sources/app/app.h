@@ -23,7 +23,6 @@ enum {
         APP_BATCH_EVENTS = 512,       // a batch is handed over at this many
         APP_INPUT = 64 * 1024 * 1024, // half-read lines of all connections together
         APP_ID = ID_HEX / 2,
-        APP_MATERIAL_MAX = 16 + EVENT_LINE_ID_MAX,
 };
 
 typedef struct App App;

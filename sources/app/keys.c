@@ -250,3 +250,10 @@ int keys_load(Keys *k, Slice key, Slice value, uint32_t now)
         keys_expire(k, now);
         return 0;
 }
+
+Slice app_material(char out[static APP_MATERIAL_MAX], unsigned uid, Slice key)
+{
+        int n = snprintf(out, APP_MATERIAL_MAX, "%u:", uid);
+        memcpy(out + n, key.data, key.len);
+        return slice_mem(out, (size_t)n + key.len);
+}

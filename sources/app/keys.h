@@ -6,6 +6,7 @@
 
 #include "base/buf.h"
 #include "base/digest.h"
+#include "event/line.h"
 
 enum {
         KEYS_MAX = 1000 * 1000,
@@ -50,3 +51,8 @@ int keys_add(Keys *k, const char id[static ID_HEX], uint32_t now) _must_use_; //
 typedef void (*KeysChange)(void *userdata, Slice key, Slice value);
 void keys_write(Keys *k, KeysChange change, void *userdata);
 size_t keys_room(const Keys *k); // bytes of changes that keys_write() may make after one more key
+
+// What an application's own key makes of the event's id: the hub makes the same from instance and
+// material.
+enum { APP_MATERIAL_MAX = 16 + EVENT_LINE_ID_MAX };
+Slice app_material(char out[static APP_MATERIAL_MAX], unsigned uid, Slice key);

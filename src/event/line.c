@@ -102,7 +102,7 @@ static int take_type(const JsonNode *n, EventLine *l, Reason *reason)
                 return reason_set(reason, -EINVAL, "type is missing");
         if (n->escaped || !event_type_is_own(n->raw))
                 return reason_set(reason, -EINVAL,
-                        "type \"%.*s\" is not one that may be used here: lower-case letters, "
+                        "type \"%.*s\" is not one that you may use: lower-case letters, "
                         "digits, dots and hyphens, %d at most, and none of Belfry's own families "
                         "(belfry., file., journal., line., row., source., timer. ...)",
                         (int)(n->raw.len < 60 ? n->raw.len : 60), n->raw.data, EVENT_TYPE_MAX);

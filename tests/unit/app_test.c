@@ -4,10 +4,10 @@
 #include "test.h"
 
 #include "keys.h"
-#include "line.h"
 #include "torture.h"
 
 #include "base/limits.h"
+#include "event/line.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -291,12 +291,12 @@ static const struct {
 
 static void test_lines(void **state)
 {
-        AppParser p;
-        app_parser_init(&p);
+        EventParser p;
+        event_parser_init(&p);
         for (size_t i = 0; i < N_ELEMENTS(lines); i++) {
-                AppLine l;
+                EventLine l;
                 Reason reason = {0};
-                int r = app_line_parse(&p, slice_of(lines[i].line), &l, &reason);
+                int r = event_line_parse(&p, slice_of(lines[i].line), false, &l, &reason);
                 if (lines[i].error) {
                         assert_int_equal(r, -EINVAL);
                         if (!strstr(reason.text, lines[i].error))
@@ -309,7 +309,7 @@ static void test_lines(void **state)
                 assert_slice(l.key, lines[i].key);
                 assert_slice(l.data, lines[i].data);
         }
-        app_parser_deinit(&p);
+        event_parser_deinit(&p);
 }
 
 static void test_material(void **state)
