@@ -18,8 +18,9 @@
 enum { TICK_USEC = 500 * 1000 };
 
 typedef struct Pending {
-        uint64_t batch; // durable: it may be answered
-        char *error;    // instead of an id
+        uint64_t batch;   // durable: it may be answered
+        char *error;      // instead of an id
+        const char *code; // with it: what a program is to make of it
         char id[ID_HEX];
         bool made;
         char key[2 * APP_ID + 1];
@@ -123,6 +124,8 @@ static void answer(Client *c, const Pending *p)
         if (p->error) {
                 json_key(&w, "error");
                 json_text(&w, p->error);
+                json_key(&w, "code");
+                json_text(&w, p->code);
         } else {
                 json_key(&w, "id");
                 json_add_string(&w, slice_mem(p->id, sizeof(p->id)));
@@ -180,13 +183,17 @@ static Pending *pending_add(Client *c)
         return p;
 }
 
-static void client_refuse(Client *c, const char *text)
+// The line stays refused, however often it comes ("invalid", "too-long"); or the connection is ended and
+// may be made anew ("busy"), or not by this user ("not-permitted").
+static void client_refuse(Client *c, const char *code, const char *text)
 {
         Pending *p = pending_add(c);
         c->app->counts.refused++;
         app_stats_soon(c->app);
-        if (p)
+        if (p) {
                 p->error = strdup(text);
+                p->code = code;
+        }
         if (!p || !p->error)
                 c->over = true;
 }
@@ -209,7 +216,9 @@ static bool client_line(Client *c, Slice line)
         c->since_usec = 0;
         user_take(c->user);
         if (r < 0) {
-                client_refuse(c, r == -ENOMEM ? "out of memory" : reason.text);
+                client_refuse(c, r == -ENOMEM ? "busy" : "invalid",
+                        r == -ENOMEM ? "out of memory, try again later" : reason.text);
+                c->closes |= r == -ENOMEM;
                 return true;
         }
         Pending *p = pending_add(c);
@@ -253,7 +262,7 @@ static void client_too_long(Client *c)
         char text[160];
         (void)snprintf(text, sizeof(text), "the line is longer than %zu bytes (max_line)",
                 c->app->max_line);
-        client_refuse(c, text);
+        client_refuse(c, "too-long", text);
         c->closes = true;
         c->app->input -= c->in.len;
         buf_shrink(&c->in, 0);
@@ -277,7 +286,7 @@ static void client_keep(Client *c, const uint8_t *data, size_t n)
         if (n == 0)
                 return;
         if (c->in.len + n > APP_CHUNK && a->input + n > APP_INPUT) {
-                client_refuse(c, "too many long lines at once, try again later");
+                client_refuse(c, "busy", "too many long lines at once, try again later");
                 c->closes = true;
                 return;
         }
@@ -368,7 +377,7 @@ bool client_over(Client *c, uint64_t now_boot)
         bool unread = c->out.len > 0;
         c->since_usec = now_boot;
         if (!unread && !c->closes) {
-                client_refuse(c, "the line did not end in time (line_timeout)");
+                client_refuse(c, "busy", "the line did not end in time (line_timeout)");
                 c->closes = true;
                 c->app->input -= c->in.len;
                 buf_shrink(&c->in, 0);
@@ -389,7 +398,8 @@ void client_check_peer(Client *c)
 {
         if (c->closes || door_allows(c->app, &c->peer))
                 return;
-        client_refuse(c, "this user may not hand in events any more (control.inject)");
+        client_refuse(
+                c, "not-permitted", "this user may not hand in events any more (control.inject)");
         c->closes = true;
         answer_due(c);
         client_write(c);
@@ -441,7 +451,7 @@ void client_new(App *a, int fd)
         const char *refused = client_admit(c);
         if (refused) {
                 a->counts.turned_away++;
-                client_refuse(c, refused);
+                client_refuse(c, door_allows(a, &c->peer) ? "busy" : "not-permitted", refused);
                 c->closes = true;
         }
         app_stats_soon(a);

@@ -3,6 +3,7 @@
 // server may ever send one client.
 #include "cli/client.h"
 
+#include "base/clock.h"
 #include "base/file.h"
 #include "base/limits.h"
 #include "base/text.h"
@@ -27,65 +28,75 @@ static const char *user_name(void)
         return pw ? pw->pw_name : "this user";
 }
 
-static ExitStatus explain_connect(const Context *c, const char *path, int error)
+ExitStatus client_explain_connect(const Context *c, const char *name, int error)
 {
+        const char *dir = c->runtime_dir;
         if (c->quiet)
                 return STATUS_NOT_RUNNING;
         switch (error) {
         case ENOENT:
         case ENOTDIR:
                 (void)fprintf(stderr,
-                        "belfry: belfryd is not running (no %s): systemctl start belfry\n", path);
+                        "belfry: belfryd is not running (no %s/%s): systemctl start belfry\n", dir,
+                        name);
                 return STATUS_NOT_RUNNING;
         case ECONNREFUSED:
                 (void)fprintf(stderr,
-                        "belfry: belfryd is not running (nobody listens on %s): systemctl start "
+                        "belfry: belfryd is not running (nobody listens on %s/%s): systemctl start "
                         "belfry\n",
-                        path);
+                        dir, name);
                 return STATUS_NOT_RUNNING;
         case EACCES:
         case EPERM:
                 (void)fprintf(stderr,
-                        "belfry: %s may not open %s: try sudo, or join the group that may: adduser "
-                        "%s belfry\n",
-                        user_name(), path, user_name());
+                        "belfry: %s may not open %s/%s: try sudo, or join the group that may: "
+                        "adduser %s belfry\n",
+                        user_name(), dir, name, user_name());
                 return STATUS_NOT_PERMITTED;
         default:
-                (void)fprintf(
-                        stderr, "belfry: cannot reach belfryd at %s: %s\n", path, strerror(error));
+                (void)fprintf(stderr, "belfry: cannot reach belfryd at %s/%s: %s\n", dir, name,
+                        strerror(error));
                 return STATUS_FAILED;
         }
 }
 
 // Long directories do not fit sun_path: through a descriptor of the directory.
-static int connect_to(int fd, const char *dir, const char *path)
+static int connect_to(int fd, const char *dir, const char *name)
 {
         struct sockaddr_un a = {.sun_family = AF_UNIX};
         _cleanup_(closep) int at = -1;
-        if (strlen(path) < sizeof(a.sun_path)) {
-                memcpy(a.sun_path, path, strlen(path));
-        } else {
+        int n = snprintf(a.sun_path, sizeof(a.sun_path), "%s/%s", dir, name);
+        if (n >= (int)sizeof(a.sun_path)) {
                 at = open(dir, O_PATH | O_DIRECTORY | O_CLOEXEC);
                 if (at < 0)
                         return -errno;
-                (void)snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/control", at);
+                (void)snprintf(a.sun_path, sizeof(a.sun_path), "/proc/self/fd/%d/%s", at, name);
         }
         return connect(fd, (struct sockaddr *)&a, sizeof(a)) < 0 ? -errno : 0;
 }
 
+int client_connect(const Context *c, const char *name, uint64_t wait_usec, int *ret_fd)
+{
+        _cleanup_(closep) int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+        if (fd < 0)
+                return -errno;
+        struct timeval wait = {.tv_sec = (time_t)(wait_usec / USEC_PER_SEC),
+                .tv_usec = (suseconds_t)(wait_usec % USEC_PER_SEC)};
+        if (wait_usec) {
+                (void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
+                (void)setsockopt(fd, SOL_SOCKET, SO_SNDTIMEO, &wait, sizeof(wait));
+        }
+        int r = connect_to(fd, c->runtime_dir, name);
+        if (r >= 0)
+                *ret_fd = TAKE_FD(fd);
+        return r;
+}
+
 static ExitStatus connection_open(Connection *n, Context *c, unsigned wait_sec)
 {
-        _cleanup_(buf_deinitp) Buf path = BUF_INIT(8192);
-        buf_addf(&path, "%s/control", c->runtime_dir);
-        *n = (Connection){.fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0),
-                .in = BUF_INIT(2 * (size_t)LIMIT_CONTROL_CLIENT)};
-        if (n->fd < 0)
-                return explain_connect(c, buf_text(&path), errno);
-        struct timeval wait = {.tv_sec = wait_sec};
-        if (wait_sec)
-                (void)setsockopt(n->fd, SOL_SOCKET, SO_RCVTIMEO, &wait, sizeof(wait));
-        int r = connect_to(n->fd, c->runtime_dir, buf_text(&path));
-        return r < 0 ? explain_connect(c, buf_text(&path), -r) : STATUS_OK;
+        *n = (Connection){.fd = -1, .in = BUF_INIT(2 * (size_t)LIMIT_CONTROL_CLIENT)};
+        int r = client_connect(c, "control", wait_sec * USEC_PER_SEC, &n->fd);
+        return r < 0 ? client_explain_connect(c, "control", -r) : STATUS_OK;
 }
 
 static void connection_close(Connection *n)

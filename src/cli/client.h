@@ -5,6 +5,11 @@
 
 #include "cli/command.h"
 
+// One of the daemon's sockets: "control", "events". -errno; wait_usec 0: as long as it takes.
+int client_connect(const Context *c, const char *name, uint64_t wait_usec, int *ret_fd) _must_use_;
+// Why that failed, for people, and the status for it.
+ExitStatus client_explain_connect(const Context *c, const char *name, int error);
+
 // One answer. *ret is new. `parameters` is stolen (NULL = none). wait_sec 0: as long as it takes.
 ExitStatus client_call(
         Context *c, const char *method, json_t *parameters, unsigned wait_sec, json_t **ret);

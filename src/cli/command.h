@@ -74,6 +74,8 @@ ExitStatus command_dead(Context *c), command_dead_show(Context *c), command_dead
         command_dead_drop(Context *c);
 ExitStatus command_gaps(Context *c), command_gaps_ack(Context *c);
 ExitStatus command_timers(Context *c);
+ExitStatus command_emit(Context *c);
+void help_emit(Context *c);
 ExitStatus command_source_forget(Context *c), command_source(Context *c);
 void help_source(Context *c);
 ExitStatus command_sink_pause(Context *c), command_sink_resume(Context *c),

@@ -69,6 +69,14 @@ static const CommandOption sign_options[] = {
         {0},
 };
 
+static const CommandOption emit_options[] = {
+        {"id", "KEY", "the event's key: with the same one it is taken once, whoever tries again"},
+        {"subject", "TEXT", "what it is about"},
+        {"time", "TIME", "when it happened (now), as 2026-11-23T09:33:00Z"},
+        {"timeout", "DURATION", "how long to wait for an answer (30s); 0s: for ever"},
+        {0},
+};
+
 static const CommandOption tail_options[] = {
         {"filter", "EXPR", "only events that fit this expression, as the when of a rule has it"},
         {0},
@@ -122,6 +130,8 @@ const Command commands[] = {
         {"pause", "NAME", 1, 1, "short for: sink pause", NULL, command_sink_pause, false},
         {"resume", "NAME", 1, 1, "short for: sink resume", NULL, command_sink_resume, false},
         {"ping", "NAME", 1, 1, "short for: sink ping", NULL, command_sink_ping, false},
+        {"emit", "TYPE [JSON | -] | -", 1, 2, "hand in events; ends when they are durable",
+                emit_options, command_emit, false, help_emit},
         {"reload", "", 0, 0, "read the configuration again", reload_options, command_reload, false},
         {"check", "[FILE]", 0, 1, "check a configuration without the daemon", check_options,
                 command_check, false},
