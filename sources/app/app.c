@@ -47,6 +47,7 @@ static void app_commit(App *a)
                 return;
         uint64_t batch;
         keys_write(&a->keys, keys_change, a);
+        datagrams_write(a);
         a->begun = false;
         a->n_batch = 0;
         int r = source_commit(a->source, &batch);
@@ -62,7 +63,7 @@ static int on_commit(sd_event_source *e, void *userdata)
         return 0;
 }
 
-static void app_begin(App *a)
+void app_begin(App *a)
 {
         if (a->begun)
                 return;
@@ -74,6 +75,12 @@ static void app_begin(App *a)
 bool app_may_take(const App *a)
 {
         return a->ready && !a->stopping && source_may_send(a->source);
+}
+
+bool app_flush(App *a)
+{
+        app_commit(a);
+        return app_may_take(a);
 }
 
 static int key_make(AppTaken *t)
@@ -169,6 +176,7 @@ static int on_tick(sd_event_source *e, uint64_t usec, void *userdata)
                 if (!client_over(c, now))
                         client_look(c);
         }
+        datagrams_look(a);
         return 0;
 }
 
@@ -185,12 +193,20 @@ void app_tick(App *a, uint64_t usec)
 static void app_stats(App *a)
 {
         const AppCounts *n = &a->counts;
-        json_t *j = json_pack("{s:I, s:I, s:I, s:I, s:I, s:I, s:I, s:I}", "connections",
-                (json_int_t)a->n_clients, "connected", (json_int_t)n->connected, "turned_away",
-                (json_int_t)n->turned_away, "accepted", (json_int_t)n->accepted, "refused",
-                (json_int_t)n->refused, "duplicates", (json_int_t)n->duplicates, "keys",
-                (json_int_t)(a->keys.end - a->keys.first), "forgotten_early",
-                (json_int_t)a->keys.early);
+        uint64_t dropped = 0;
+        for (int i = 0; i < _DROP_MAX; i++)
+                dropped += a->datagrams.dropped[i];
+        const struct {
+                const char *name;
+                uint64_t n;
+        } rows[] = {{"connections", a->n_clients}, {"connected", n->connected},
+                {"turned_away", n->turned_away}, {"accepted", n->accepted}, {"refused", n->refused},
+                {"duplicates", n->duplicates}, {"datagrams", a->datagrams.received},
+                {"dropped", dropped}, {"keys", a->keys.end - a->keys.first},
+                {"forgotten_early", a->keys.early}};
+        json_t *j = json_object();
+        for (size_t i = 0; i < N_ELEMENTS(rows); i++)
+                (void)json_object_set_new(j, rows[i].name, json_integer((json_int_t)rows[i].n));
         source_stats(a->source, j);
         json_decref(j);
 }
@@ -217,11 +233,14 @@ static void app_maybe_ready(App *a)
         if (a->ready || !a->told || !a->loaded || a->stopping)
                 return;
         int r = doors_open(a);
+        if (r >= 0)
+                r = datagrams_open(a);
         if (r < 0)
                 app_failed(a, r, "cannot watch the sockets");
         a->ready = true;
         app_stats(a);
         source_ready(a->source);
+        datagrams_look(a);
 }
 
 void app_peers(void *instance, const SourcePeers *peers)
@@ -237,7 +256,11 @@ int app_state(void *instance, Slice key, Slice value)
         App *a = instance;
         buf_reset(&a->last_row);
         buf_add_slice(&a->last_row, key);
-        int r = a->last_row.error ? a->last_row.error : keys_load(&a->keys, key, value, now_sec());
+        int r = a->last_row.error;
+        if (r == 0 && slice_eq_str(key, datagrams_row))
+                r = datagrams_load(a, value);
+        else if (r == 0)
+                r = keys_load(&a->keys, key, value, now_sec());
         if (r == -EBADMSG)
                 source_fail(a->source, false, "a stored row is damaged: belfry source forget %s",
                         source_name(a->source));
@@ -269,6 +292,7 @@ void app_durable(void *instance, uint64_t batch)
         a->durable = batch;
         LIST_FOREACH (c, &a->clients, link)
                 client_durable(c);
+        datagrams_look(a);
         app_maybe_stopped(a);
 }
 
@@ -283,12 +307,14 @@ void app_resume(void *instance)
         Client *c;
         LIST_FOREACH (c, &a->clients, link)
                 client_look(c);
+        datagrams_look(a);
 }
 
 // What was taken is answered; what was not will be refused by the closed connection.
 void app_stop(void *instance)
 {
         App *a = instance;
+        datagrams_stop(a);
         a->stopping = true;
         if (a->accept)
                 (void)sd_event_source_set_enabled(a->accept, SD_EVENT_OFF);
@@ -311,6 +337,7 @@ void app_free(void *instance)
         sd_event_source_disable_unref(a->commit);
         sd_event_source_disable_unref(a->tick);
         sd_event_source_disable_unref(a->stats);
+        datagrams_close(a);
         event_parser_deinit(&a->parser);
         keys_deinit(&a->keys);
         buf_deinit(&a->last_row);

@@ -2,6 +2,7 @@
 // The app source as one object, shared by the files of this folder. Who does what:
 //   app.c     its life: batches, what becomes durable, pause, stop, statistics
 //   door.c    who may come in, how many of one user, how fast
+//   datagrams.c  what comes without waiting for an answer, and what of it is lost
 //   client.c  one connection: lines in, answers out, in order
 //   keys.c    the keys that are remembered
 #pragma once
@@ -41,6 +42,29 @@ typedef struct AppCounts {
         uint64_t accepted, refused, duplicates, connected, turned_away;
 } AppCounts;
 
+// Why a datagram was dropped.
+typedef enum Drop { DROP_INVALID, DROP_LONG, DROP_RATE, DROP_FULL, _DROP_MAX } Drop;
+
+typedef struct Datagrams {
+        sd_event_source *io;
+        uint8_t *bytes; // max_line and one more; made when the first one comes
+        size_t held;    // bytes of one that was read and waits to be taken; 0: none
+        uid_t held_uid;
+        uint64_t blocked_boot; // since then they wait to be read; 0: they do not
+        bool drops;            // that was too long
+        // The row "dgram" stands in the store while datagrams come: who finds it was born after a death.
+        bool marked, marking;
+        uint64_t mark_batch;
+        bool in_batch;
+        uint64_t read_boot;                    // the last one
+        uint64_t received, dropped[_DROP_MAX]; // ever
+        uint64_t untold[_DROP_MAX];            // dropped, and no gap has told it
+        uint64_t untold_from, untold_to;       // wall
+        uint64_t untold_boot, told_boot;       // since when; when the last gap was told
+        uint64_t died_wall;                    // a row was found: when it was written
+        char last[REASON_MAX];                 // why the last invalid one was
+} Datagrams;
+
 struct App {
         Source *source;
         const AppOptions *options;
@@ -67,6 +91,7 @@ struct App {
         uint8_t chunk[APP_CHUNK]; // what is read goes through here; nothing stays in it
         size_t max_line;
         AppCounts counts;
+        Datagrams datagrams;
         RecordOrigin origin; // whose events they are: for the id alone
 };
 
@@ -89,6 +114,8 @@ void app_pause(void *instance);
 void app_resume(void *instance);
 void app_stop(void *instance);
 void app_free(void *instance);
+void app_begin(App *a);          // a batch, unless one is begun; it is committed soon
+bool app_flush(App *a);          // hands over what is begun; is there credit for another batch?
 bool app_may_take(const App *a); // is there credit for another event?
 // 0: the event is in the batch. -EINVAL: refused, with a reason for the client.
 // -EAGAIN: not now; when it may be taken client_look() is called.
@@ -104,6 +131,15 @@ User *user_get(App *a, uid_t uid); // NULL: no memory
 void user_put(User *u);
 bool user_has(App *a, User *u); // is it within its rate? If not, clients are looked at again soon
 void user_take(User *u);        // one line
+
+// datagrams.c
+int datagrams_open(App *a) _must_use_;
+void datagrams_close(App *a);
+int datagrams_load(App *a, Slice value) _must_use_; // the row
+void datagrams_look(App *a);                        // something changed: may it go on?
+void datagrams_write(App *a);                       // into the batch that is about to be committed
+void datagrams_stop(App *a); // takes what is there, in front of the last batch
+extern const char datagrams_row[];
 
 // client.c
 void client_new(App *a, int fd); // takes fd

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // See doors.h. Who may hand in events is said twice: the kernel asks the access list of the socket file
-// when somebody connects, and the source asks its own list for each connection, since a file system
-// may have no access lists.
+// when somebody connects or sends, and the source asks its own list for each connection, since a file
+// system may have no access lists and a reload takes effect at once. Of who sent a datagram the kernel
+// tells no groups, so there the file alone decides.
 #include "hub/doors.h"
 
 #include "base/limits.h"
@@ -12,6 +13,7 @@
 #include "hub/intake.h"
 #include "hub/socket_file.h"
 #include "link/message.h"
+#include "module/cage.h"
 #include <errno.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -19,14 +21,14 @@
 enum { DOOR_BACKLOG = 512 };
 
 struct Doors {
-        int fds[1];
-        char *paths[1];
+        int fds[CHILD_DOORS]; // stream, datagrams
+        char *paths[CHILD_DOORS];
         ControlRoles roles;
         bool said; // that the file system has no access lists
 };
 
-static const char *const door_names[] = {"events"};
-static const int door_types[] = {SOCK_STREAM};
+static const char *const door_names[CHILD_DOORS] = {"events", "events.dgram"};
+static const int door_types[CHILD_DOORS] = {SOCK_STREAM, SOCK_DGRAM};
 
 static Doors *doors_free(Doors *d)
 {
@@ -84,7 +86,7 @@ static int doors_new(Hub *h, Doors **ret, Reason *reason)
         _cleanup_(doors_freep) Doors *d = calloc(1, sizeof(*d));
         if (!d)
                 return reason_set(reason, -ENOMEM, "out of memory");
-        d->fds[0] = -1;
+        d->fds[0] = d->fds[1] = -1;
         for (unsigned i = 0; i < N_ELEMENTS(d->fds); i++) {
                 if (asprintf(&d->paths[i], "%s/%s", h->runtime_dir, door_names[i]) < 0) {
                         d->paths[i] = NULL;
@@ -95,7 +97,9 @@ static int doors_new(Hub *h, Doors **ret, Reason *reason)
                         return reason_errno(reason, r, "cannot bind %s", d->paths[i]);
         }
         int r = doors_judge(h, d);
-        if (r >= 0 && listen(d->fds[0], DOOR_BACKLOG) < 0)
+        if (r >= 0 && (listen(d->fds[0], DOOR_BACKLOG) < 0 ||
+                              setsockopt(d->fds[1], SOL_SOCKET, SO_PASSCRED, &(int){1},
+                                      sizeof(int)) < 0)) // each datagram says who sent it
                 r = -errno;
         if (r < 0)
                 return reason_errno(reason, r, "cannot open %s", d->paths[0]);

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: MIT
-// The door of applications: RUNTIME_DIR/events, a stream socket. The hub binds
-// it and hands it to the source that has it in its description, so that a client which connects
-// while that process is being born again waits instead of being refused. It never reads from it.
+// The doors of applications: RUNTIME_DIR/events, a stream socket, and events.dgram, one for datagrams. The
+// hub binds them and hands them to the source that has them in its description, so that a client which
+// comes while that process is being born again waits instead of being refused. It never reads them.
 #pragma once
 
 #include "hub/hub.h"
 
-// The descriptor, bound at the first call. It stays the doors' own.
+// The descriptors, stream first, bound at the first call. They stay the doors' own.
 int doors_get(Hub *h, const int **ret_fds, Reason *reason) _must_use_;
 // Tells the source who may hand in events.
 int doors_tell(HubSource *s) _must_use_;

@@ -160,7 +160,8 @@ int spawn_child(const SpawnRequest *r, SpawnedChild *ret, Reason *reason)
                 [BIRTH_LINK] = theirs,
                 [BIRTH_CAGE] = list,
                 [BIRTH_FAMILY] = r->family_fd,
-                [BIRTH_DOOR_STREAM] = r->doors ? r->doors[0] : -1};
+                [BIRTH_DOOR_STREAM] = r->doors ? r->doors[0] : -1,
+                [BIRTH_DOOR_DATAGRAMS] = r->doors ? r->doors[1] : -1};
         q = spawn_ask(r, fds, reason);
         if (q >= 0)
                 q = spawn_answer(&answer, &pidfd, reason);

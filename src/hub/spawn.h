@@ -34,7 +34,7 @@ typedef struct SpawnRequest {
         const char *instance;  // "uploads" or "1"
         const CagePaths *cage; // NULL: nothing
         int family_fd;
-        const int *doors;      // the socket of applications; NULL: none
+        const int *doors;      // the sockets of applications; NULL: none
         bool keep_ambient;     // capabilities granted to the service: belfry-source-inotify only
 } SpawnRequest;
 

@@ -91,7 +91,8 @@ static int child_place(const int *fds, int n_fds, int *program)
         static const int places[] = {[BIRTH_LINK] = CHILD_FD_LINK,
                 [BIRTH_CAGE] = CHILD_FD_CAGE,
                 [BIRTH_FAMILY] = CHILD_FD_FAMILY,
-                [BIRTH_DOOR_STREAM] = CHILD_FD_DOOR_STREAM};
+                [BIRTH_DOOR_STREAM] = CHILD_FD_DOOR_STREAM,
+                [BIRTH_DOOR_DATAGRAMS] = CHILD_FD_DOOR_DATAGRAMS};
         unsigned first_free = CHILD_FD_FIRST_FREE + (unsigned)(n_fds - BIRTH_FDS_WITHOUT_DOORS);
         int lifted[_BIRTH_FD_MAX];
 

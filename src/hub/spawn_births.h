@@ -12,6 +12,7 @@ enum {
         BIRTH_CAGE,
         BIRTH_FAMILY,
         BIRTH_DOOR_STREAM,
+        BIRTH_DOOR_DATAGRAMS,
         _BIRTH_FD_MAX,
         BIRTH_FDS_WITHOUT_DOORS = BIRTH_DOOR_STREAM,
 };

@@ -16,10 +16,10 @@ typedef enum CageKind {
         _CAGE_KIND_MAX,
 } CageKind;
 
-// Descriptors a child finds at birth; 0-2 are null, null and the hub's standard error. The door of
-// applications (a listening stream socket) is there for modules that ask for it.
+// Descriptors a child finds at birth; 0-2 are null, null and the hub's standard error. The doors of
+// applications (a listening stream socket, one for datagrams) are there for modules that ask for them.
 enum { CHILD_FD_LINK = 3, CHILD_FD_CAGE = 4, CHILD_FD_FAMILY = 5, CHILD_FD_FIRST_FREE = 6 };
-enum { CHILD_FD_DOOR_STREAM = 6, CHILD_DOORS = 1 };
+enum { CHILD_FD_DOOR_STREAM = 6, CHILD_FD_DOOR_DATAGRAMS = 7, CHILD_DOORS = 2 };
 
 // The list: a sealed memfd of entries, each ended by NUL since a path may hold any other byte:
 // "r PATH" (read below), "d PATH" (list directories below, no file), "x PATH" (read and execute),

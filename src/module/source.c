@@ -462,6 +462,12 @@ int source_door(const Source *s)
         return CHILD_FD_DOOR_STREAM;
 }
 
+int source_door_datagrams(const Source *s)
+{
+        assert(s->table->doors);
+        return CHILD_FD_DOOR_DATAGRAMS;
+}
+
 int source_state_get(Source *s, Slice from, size_t max)
 {
         if (from.len > LIMIT_STATE_KEY)

@@ -80,8 +80,10 @@ sd_event *source_loop(Source *s);
 const char *source_name(const Source *s); // the instance
 const char *source_hostname(const Source *s);
 const char *source_credentials_dir(const Source *s); // NULL when there is none
-// With doors: a listening SOCK_STREAM; not to be closed.
+// With doors: a listening SOCK_STREAM, and a SOCK_DGRAM whose datagrams come with SCM_CREDENTIALS; not to
+// be closed.
 int source_door(const Source *s);
+int source_door_datagrams(const Source *s);
 
 // Born to run one command (its usual process is down, or it left the configuration): start() must
 // succeed without touching the world, no event is made, the hub stops the process after the answer.

@@ -161,3 +161,104 @@ def test_acknowledged_survives_kills(daemon, receiver):
     receiver.answer = lambda request: 200
     daemon.start()
     wait_for(lambda: set(told) <= {r.id for r in receiver.all()}, "what was acknowledged")
+
+
+class Datagrams:
+    def __init__(self, daemon):
+        self.path = str(daemon.run / "events.dgram")
+        self.socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.socket.settimeout(20)
+
+    def send(self, *events):
+        for e in events:
+            self.socket.sendto(e if isinstance(e, bytes) else json.dumps(e).encode(), self.path)
+
+
+def gaps(receiver):
+    return [r.event["data"] for r in receiver.of_type("source.gap")]
+
+
+def test_datagrams(daemon, receiver):
+    daemon.write(config(receiver, 'max_line = "1K"; rate = 400;'))
+    daemon.start()
+    d = Datagrams(daemon)
+    d.send(*({"type": "a.d", "id": f"d{i}", "data": {"n": i}} for i in range(100)))
+    answer = Client(daemon).ask({"type": "a.d", "id": "d7"})[0]  # one space of keys
+    wait_for(lambda: len(receiver.of_type("a.d")) == 100, "100 events")
+    assert {r.event["data"]["n"] for r in receiver.of_type("a.d")} == set(range(100))
+    assert answer["id"] in {r.id for r in receiver.of_type("a.d")}
+    assert daemon.status()["state"] == "running"
+    d.send(b"", b"{", {"type": "file.created"}, {"type": "a.long", "data": {"x": "y" * 1024}}, {"type": "a.good"})
+    (gap,) = wait_for(lambda: gaps(receiver), "a gap")
+    assert gap["reason"] == "dropped" and gap["detail"].startswith("4 datagrams were dropped: 3 no event"), gap
+    assert "file.created" in gap["detail"] and "1 longer than max_line" in gap["detail"]
+    wait_for(lambda: receiver.of_type("a.good"), "what came behind them")
+    wait_for(lambda: counts(daemon)["datagrams"] == 105 and counts(daemon)["dropped"] == 4, "the counts")
+    daemon.wait_state("degraded")
+    daemon.belfry("gaps", "ack", check=0)
+    daemon.wait_state()
+    # Faster than their rate: dropped and counted, told at the end at the latest.
+    total = 1200
+    d.send(*({"type": "a.fast", "data": {"n": i}} for i in range(total)))
+    wait_for(lambda: counts(daemon)["datagrams"] == 105 + total, "all of them read")
+    dropped = counts(daemon)["dropped"] - 4
+    assert dropped > 0 and wait_for(lambda: len(receiver.of_type("a.fast")) == total - dropped, "the others")
+    daemon.stop()
+    daemon.start(state="degraded")
+    wait_for(lambda: len(gaps(receiver)) == 2, "the second gap")
+    assert f"{dropped} datagrams were dropped: {dropped} over the rate" in gaps(receiver)[1]["detail"]
+
+
+def test_datagrams_and_deaths(daemon, receiver):
+    daemon.write(config(receiver))
+    daemon.start()
+    d = Datagrams(daemon)
+    d.send({"type": "a.one"})
+    receiver.wait(1)
+    daemon.stop()
+    daemon.start()  # running, not degraded: nothing can be missing
+    d.send({"type": "a.two"})
+    receiver.wait(2)
+    os.kill(daemon.children()["belfry-source-app"], signal.SIGKILL)
+    d.send({"type": "a.three"})  # waits in the hub's socket
+    wait_for(lambda: receiver.of_type("a.three"), "what was sent meanwhile")
+    wait_for(lambda: [g["reason"] for g in gaps(receiver)] == ["died"], "a gap")
+    d.send({"type": "a.four"})
+    wait_for(lambda: receiver.of_type("a.four"), "a datagram")
+    daemon.kill()
+    daemon.start(state="degraded")
+    wait_for(lambda: [g["reason"] for g in gaps(receiver)] == ["died"] * 2, "another gap")
+
+
+def test_full_queue(daemon, receiver):
+    """The stream waits and loses nothing; datagrams wait for a moment, are dropped and told."""
+    receiver.answer = lambda request: 503
+    daemon.write(config(receiver).replace('url = "', 'queue = { size = "256K"; }; url = "'))
+    daemon.start()
+    c, d = Client(daemon), Datagrams(daemon)
+    c.socket.settimeout(0.5)
+    told, sent = set(), 0
+
+    def state():
+        return next(s for s in daemon.status()["sources"] if s["name"] == "apps")["state"]
+    while state() != "paused":
+        lines = [{"type": "a.s", "id": f"s{i}", "data": {"x": "x" * 1000}} for i in range(sent, sent + 50)]
+        sent += 50
+        c.send(*lines)
+        try:
+            told |= {c.answer()["id"] for _ in lines}
+        except TimeoutError:
+            break
+    wait_for(lambda: state() == "paused", "a pause")
+    began = time.monotonic()
+    d.send(*({"type": "a.d"} for _ in range(100)))  # more than wait in the kernel
+    assert time.monotonic() - began < 15
+    wait_for(lambda: counts(daemon)["dropped"] > 0, "datagrams to be dropped")
+    receiver.answer = lambda request: 200
+    daemon.belfry("resume", "hook", check=0)
+    wait_for(lambda: any("while the queue was full" in g["detail"] for g in gaps(receiver)), "the gap", 30)
+    c.socket.settimeout(20)
+    c = Client(daemon)
+    told |= {a["id"] for a in c.ask(*({"type": "a.s", "id": f"s{i}", "data": {"x": "x" * 1000}} for i in range(sent)))}
+    assert len(told) == sent
+    wait_for(lambda: told <= {r.id for r in receiver.all()}, "all that was acknowledged")
