@@ -28,15 +28,15 @@ static int key_make(char ret[static ID_HEX])
         return 0;
 }
 
-static int object_check(EmitLine *l, Slice text, const char *example, Reason *reason)
+static int object_check(
+        EmitLine *l, Slice text, unsigned depth, const char *example, Reason *reason)
 {
-        int r = json_parse(&l->tree, text, LIMIT_JSON_DEPTH);
+        int r = json_parse(&l->tree, text, depth);
         if (r == -ENOMEM)
                 return reason_set(reason, r, "out of memory");
         if (r == -E2BIG)
                 return reason_set(reason, -EINVAL,
-                        "the JSON nests deeper than %u levels or has too many values",
-                        LIMIT_JSON_DEPTH);
+                        "the JSON nests deeper than %u levels or has too many values", depth);
         if (r < 0 || l->tree.nodes[0].type != JSON_NODE_OBJECT)
                 return reason_set(reason, -EINVAL, "expected one JSON object such as %s", example);
         return 0;
@@ -51,7 +51,7 @@ static int line_end(EmitLine *l, Reason *reason)
 int emit_line_data(EmitLine *l, const EmitParts *p, Slice data, Reason *reason)
 {
         char made[ID_HEX];
-        int r = object_check(l, data, "{\"size\":1}", reason);
+        int r = object_check(l, data, LIMIT_JSON_DEPTH - 1, "{\"size\":1}", reason);
         if (r >= 0 && !p->key)
                 r = key_make(made);
         if (r == -EIO)
@@ -86,7 +86,8 @@ int emit_line_data(EmitLine *l, const EmitParts *p, Slice data, Reason *reason)
 int emit_line_whole(EmitLine *l, Slice event, Reason *reason)
 {
         char made[ID_HEX];
-        int r = object_check(l, event, "{\"type\":\"backup.done\"}, whole in its line", reason);
+        int r = object_check(l, event, LIMIT_JSON_DEPTH,
+                "{\"type\":\"backup.done\"}, whole in its line", reason);
         if (r < 0)
                 return r;
         buf_reset(&l->out);
