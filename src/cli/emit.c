@@ -57,6 +57,7 @@ typedef struct Emit {
         uint64_t timeout_usec, since_usec; // MONOTONIC: since then an answer is waited for
         uint64_t again_usec;               // no connection is made before
         bool refused;
+        bool unsure;    // a connection broke and what was sent on it may have been taken
         Reason trouble; // why there is no answer, as far as it is known
 } Emit;
 
@@ -181,6 +182,7 @@ static ExitStatus read_input(Emit *e)
 
 static void disconnect(Emit *e)
 {
+        e->unsure |= !e->trouble.text[0] && e->next != STAILQ_FIRST(&e->lines);
         closep(&e->fd);
         e->fd = -1;
         e->again_usec = clock_mono_usec() + AGAIN_MSEC * USEC_PER_MSEC;
@@ -310,11 +312,13 @@ static ExitStatus say_timeout(const Emit *e)
                                       ? e->trouble.text
                                       : "belfryd takes nothing at the moment, see belfry status";
         buf_addf(&text, "no answer in time (%s); ", trouble);
-        if (e->n_lines == 1)
-                buf_add_str(&text, "the event may or may not have been taken");
+        bool unsure = e->unsure || (e->fd >= 0 && e->next != STAILQ_FIRST(&e->lines));
+        if (e->n_lines > 1)
+                buf_addf(&text, "%zu events were", e->n_lines);
         else
-                buf_addf(&text, "%zu events may or may not have been taken", e->n_lines);
-        if (e->parts.key)
+                buf_add_str(&text, "the event was");
+        buf_add_str(&text, unsure ? " perhaps taken, perhaps not" : " not taken");
+        if (unsure && e->parts.key)
                 buf_add_str(&text, "; with the same --id it is safe to hand it in again");
         print_error(buf_text(&text));
         return STATUS_FAILED;

@@ -37,6 +37,11 @@ static int object_check(
         if (r == -E2BIG)
                 return reason_set(reason, -EINVAL,
                         "the JSON nests deeper than %u levels or has too many values", depth);
+        size_t at = 0;
+        if (r < 0 && json_check(text, depth, &at) < 0)
+                return reason_set(reason, -EINVAL,
+                        "expected one JSON object such as %s; it is not JSON from byte %zu on",
+                        example, at + 1);
         if (r < 0 || l->tree.nodes[0].type != JSON_NODE_OBJECT)
                 return reason_set(reason, -EINVAL, "expected one JSON object such as %s", example);
         return 0;

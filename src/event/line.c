@@ -182,9 +182,20 @@ static int tree_parse(JsonTree *t, Slice text, Reason *reason)
         if (r == -ENOMEM)
                 return r;
         if (r < 0 || t->nodes[0].type != JSON_NODE_OBJECT)
-                return reason_set(reason, -EINVAL,
-                        "the line is not a JSON object such as {\"type\":\"backup.done\"}");
+                return refuse_text(text, reason);
         return 0;
+}
+
+static int refuse_text(Slice text, Reason *reason)
+{
+        size_t at = 0;
+        if (json_check(text, LIMIT_JSON_DEPTH, &at) < 0)
+                return reason_set(reason, -EINVAL,
+                        "the line is not JSON from byte %zu on; expected one object such as "
+                        "{\"type\":\"backup.done\"}",
+                        at + 1);
+        return reason_set(reason, -EINVAL,
+                "the line is not a JSON object such as {\"type\":\"backup.done\"}");
 }
 
 int event_line_parse(EventParser *p, Slice text, bool program, EventLine *ret, Reason *reason)

@@ -271,10 +271,10 @@ static const struct {
         {" {\"data\":{\"x\": [1]},\"id\":\"k\\u00e9\",\"subject\":\"s\\n\",\"type\":\"a\"} ", NULL,
                 "a", "s\n", "k\xc3\xa9", "{\"x\": [1]}"},
         {"{\"type\":\"a\",\"time\":\"2026-11-23T09:33:00Z\"}", NULL, "a", "", NULL, "{}"},
-        {"", "not a JSON object"},
+        {"", "not JSON from byte 1 on"},
         {"1", "not a JSON object"},
         {"{}", "type is missing"},
-        {"{\"type\":\"a\"}{", "not a JSON object"},
+        {"{\"type\":\"a\"}{", "not JSON from byte 13 on"},
         {"{\"type\":1}", "type is not a string"},
         {"{\"type\":\"a\\u0062\"}", "may use"},
         {"{\"type\":\"file\"}", "may use"},
@@ -286,7 +286,7 @@ static const struct {
         {"{\"type\":\"a\",\"typ\":\"b\"}", "unknown member \"typ\""},
         {"{\"type\":\"a\",\"t\\u0079pe\":\"b\"}", "unknown member"},
         {"{\"type\":\"a\",\"subject\":\"b\",\"subject\":\"b\"}", "subject is given twice"},
-        {"{\"type\":\"a\",\"subject\":\"\xff\"}", "not a JSON object"},
+        {"{\"type\":\"a\",\"subject\":\"\xff\"}", "not JSON from byte 24 on"},
 };
 
 static void test_lines(void **state)
