@@ -29,7 +29,7 @@ def rogue(daemon, receiver, watched):
             rogues = " ".join(f'{n} = {{ module = "rogue"; }};' for n in names)
             daemon.write(CONFIG.format(rogues=rogues, watched=watched, url=receiver.url, rules=rules))
             daemon.start(wait=False)
-            wait_for(lambda: (s := daemon.status()) and s["sources"][-1]["state"] == "ready", "the other source")
+            wait_for(lambda: (s := daemon.status()) and s["sources"][-1]["state"] == "ready", "the other source", 60)
 
         def status(self, name=None):
             return next(s for s in daemon.status()["sources"] if s["name"] == (name or self.name))
