@@ -26,6 +26,7 @@ enum { FD_FIRST = 3, FILES_MAX = 65536, MACHINE_ID_LEN = 32, GROUPS_MAX = 1024 }
 typedef struct Survey {
         FileId *open; // sorted
         size_t n_open;
+        const FilesSeen *seen;
         FilesReport *report;
 } Survey;
 
@@ -116,6 +117,48 @@ static void survey_skipped(Survey *s, const struct stat *st, int error, const ch
                         : "damaged inside");
 }
 
+void sequences_saw(Sequences *s, const char *cursor)
+{
+        if (strncmp(cursor, "s=", 2) != 0 || strcspn(cursor, ";") != 2 + SEQUENCE_ID_LEN)
+                return;
+        const char *id = cursor + 2;
+        unsigned known = s->n < SEQUENCES_MAX ? s->n : SEQUENCES_MAX;
+        if (s->current >= known || memcmp(s->list[s->current].id, id, SEQUENCE_ID_LEN) != 0) {
+                for (s->current = 0; s->current < known; s->current++)
+                        if (memcmp(s->list[s->current].id, id, SEQUENCE_ID_LEN) == 0)
+                                break;
+                if (s->current == known) {
+                        s->current = s->n++ % SEQUENCES_MAX;
+                        memcpy(s->list[s->current].id, id, SEQUENCE_ID_LEN);
+                        s->list[s->current].last = 0;
+                }
+        }
+        uint64_t number = cursor_number(cursor, 'i');
+        if (number > s->list[s->current].last)
+                s->list[s->current].last = number;
+}
+
+// Does its header tell of entries that should have been seen, and were not?
+static bool is_end_unread(const FilesSeen *seen, const uint8_t *head, size_t n)
+{
+        enum { SEQUENCE_AT = 72, ENTRIES_AT = 152, TAIL_NUMBER_AT = 160, TAIL_TIME_AT = 192 };
+        char id[2 * 16 + 1];
+        if (n < FILES_HEADER_SIZE || !seen || seen->sequences->n > SEQUENCES_MAX)
+                return false;
+        WireReader entries = wire_reader(slice_mem(head + ENTRIES_AT, 16));
+        WireReader tail = wire_reader(slice_mem(head + TAIL_TIME_AT, 8));
+        uint64_t n_entries = wire_u64(&entries), number = wire_u64(&entries);
+        uint64_t time = wire_u64(&tail);
+        if (n_entries == 0 || time < seen->from_usec || time >= seen->to_usec)
+                return false;
+        for (size_t i = 0; i < 16; i++)
+                (void)snprintf(id + 2 * i, 3, "%02x", head[SEQUENCE_AT + i]);
+        for (unsigned i = 0; i < seen->sequences->n; i++)
+                if (memcmp(seen->sequences->list[i].id, id, SEQUENCE_ID_LEN) == 0)
+                        return number > seen->sequences->list[i].last;
+        return true;
+}
+
 static void survey_file(Survey *s, int dir_fd, const char *path, const char *name)
 {
         struct stat st;
@@ -125,21 +168,27 @@ static void survey_file(Survey *s, int dir_fd, const char *path, const char *nam
         s->report->files++;
         s->report->split |= strncmp(name, "user-", 5) == 0;
         FileId id = {st.st_dev, st.st_ino};
-        if (bsearch(&id, s->open, s->n_open, sizeof(id), file_id_compare)) {
-                s->report->open++;
+        bool is_open = bsearch(&id, s->open, s->n_open, sizeof(id), file_id_compare);
+        s->report->open += is_open;
+        if (is_open && !s->seen)
                 return;
-        }
         _cleanup_(closep) int fd = openat(dir_fd, name, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
         int error = fd < 0 ? errno : 0;
         if (error == ENOENT) { // rotated away or vacuumed meanwhile
                 s->report->files--;
+                s->report->open -= is_open;
                 return;
         }
-        if (is_denial(error))
+        if (is_denial(error) && !is_open)
                 survey_denied(s, &st, path, name);
         ssize_t n = error ? 0 : pread(fd, head, sizeof(head), 0);
         if (n < 0)
                 error = errno;
+        if (is_open) {
+                if (!error && is_end_unread(s->seen, head, (size_t)n))
+                        survey_skipped(s, &st, 0, "its end is damaged", path, name);
+                return;
+        }
         const char *fault =
                 error ? NULL : files_header_fault(head, (size_t)n, (uint64_t)st.st_size);
         survey_skipped(s, &st, error, fault, path, name);
@@ -246,11 +295,11 @@ unsigned files_roots_absent(const JournalOptions *o)
         return absent;
 }
 
-int files_survey(const JournalOptions *o, FilesReport *ret)
+int files_survey(const JournalOptions *o, const FilesSeen *seen, FilesReport *ret)
 {
         char machine[MACHINE_ID_LEN + 1];
         const char *roots[ROOTS_MAX];
-        Survey s = {.report = ret};
+        Survey s = {.report = ret, .seen = seen};
         *ret = (FilesReport){.roots_absent = files_roots_absent(o)};
         int r = survey_open_files(&s);
         if (r >= 0) {

@@ -10,7 +10,8 @@
 
 enum { FILES_SKIPPED_MAX = 64 };
 
-// A journal file that is not open in this process though it should be.
+// A journal file that is not open in this process though it should be, or of which less is read than
+// it says it holds.
 typedef struct SkippedFile {
         FileId id;
         uint64_t changed_usec; // wall: nothing came into it after that
@@ -33,9 +34,28 @@ typedef struct FilesReport {
         unsigned n_list;
 } FilesReport;
 
-// Looks where sd_journal looks for these options. Allowed at any time; reads directories and the
-// first bytes of files that are not open. -ENOMEM only: what cannot be looked at counts as denied.
-int files_survey(const JournalOptions *o, FilesReport *ret) _must_use_;
+// The number of the newest entry seen of each sequence, told by their cursors.
+enum { SEQUENCES_MAX = 64, SEQUENCE_ID_LEN = 32 };
+typedef struct Sequences {
+        struct {
+                char id[SEQUENCE_ID_LEN];
+                uint64_t last;
+        } list[SEQUENCES_MAX];
+        unsigned n, current; // n over SEQUENCES_MAX: some are not known any more
+} Sequences;
+
+void sequences_saw(Sequences *s, const char *cursor);
+
+// What was read: of a file whose header tells of an entry between the two times that is newer than the
+// newest seen of its sequence, the end is damaged.
+typedef struct FilesSeen {
+        const Sequences *sequences;
+        uint64_t from_usec, to_usec;
+} FilesSeen;
+
+// Looks where sd_journal looks for these options; `seen` may be NULL. Allowed at any time; reads directories and the
+// first bytes of files. -ENOMEM only: what cannot be looked at counts as denied.
+int files_survey(const JournalOptions *o, const FilesSeen *seen, FilesReport *ret) _must_use_;
 
 // Of the directories in which journal files may come to lie, how many are not there.
 unsigned files_roots_absent(const JournalOptions *o);

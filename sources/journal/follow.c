@@ -168,6 +168,7 @@ static int follow_step(Follow *f)
                 note_missing(f, 1, &here);
         }
         f->progress.at = here;
+        sequences_saw(&f->sequences, here.cursor);
         f->ahead = true;
         f->marking = false;
         return 1;

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT
 // Files of the journal that are not read. libsystemd leaves out what it cannot open and lets go of a
 // file in which it strikes damage, both without a word; a look at what lies there and what is open
-// shows it. A file is judged when it was seen unread for some seconds (it may be in the making): if it
+// shows it. Of a file whose end is zeros, as after a power cut, it gives what is before them, which the
+// numbers of the entries show when all are read. A file is judged when it was seen unread for some seconds (it may be in the making): if it
 // changed after the position of the look before, entries may be lost with it, and a gap is told, once
 // for each file. One whose header is well is tried once more, with a journal opened anew.
 // A right that is missing is no damage: without any readable file, or when membership in a group would
@@ -130,7 +131,9 @@ static bool all_judged(const Follow *f)
 
 void follow_survey(Follow *f)
 {
-        int r = files_survey(f->options, &f->files);
+        const FilesSeen seen = {&f->sequences, f->begun_usec, f->drained_usec};
+        bool all_read = f->at_end && !f->matches && !f->unsure && !f->gap;
+        int r = files_survey(f->options, all_read ? &seen : NULL, &f->files);
         if (r < 0)
                 follow_failed(f, r, "cannot look at the journal's files");
         if (f->files.group_missing || (f->files.denied > 0 && f->files.open == 0))

@@ -31,6 +31,8 @@ struct Follow {
                 drained_usec; // wall: all that was logged until then has been looked at; 0 = unknown
         unsigned batch;       // events of this batch
 
+        Sequences sequences; // without matches: what was seen of each
+        uint64_t begun_usec; // wall: the position when this process began
         FilesReport files;
         uint64_t survey_usec; // wall: the position when all files had been judged last
         struct FileWatch {

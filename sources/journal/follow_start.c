@@ -219,6 +219,9 @@ int follow_start(Source *s, const JournalOptions *o, Slice position, Follow **re
                 r = follow_resume_at(f, position, reason);
         if (r < 0)
                 return r;
+        f->begun_usec = f->survey_usec;
+        if (!f->progress.at.before)
+                sequences_saw(&f->sequences, f->progress.at.cursor);
         if (f->reader)
                 r = follow_seek(f);
         if (r < 0)

@@ -163,6 +163,7 @@ def test_backlog(tmp_path):
         h.start()
         h.wait_events(n, 200)
         assert [e.data["message"] for e in h.events] == [str(i) for i in range(n)]
+        del h.events[20:]  # the schema of some is enough
 
 
 def test_huge_fields(wide):

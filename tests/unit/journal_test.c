@@ -237,6 +237,26 @@ static void test_headers(void **state)
         assert_non_null(files_header_fault(head, sizeof head, 8192));
 }
 
+static void test_sequences(void **state)
+{
+        Sequences s = {0};
+        char cursor[64];
+        sequences_saw(&s, "");
+        sequences_saw(&s, "s=1;i=2");
+        assert_int_equal(s.n, 0);
+        for (unsigned round = 2; round > 0; round--)
+                for (unsigned i = 0; i < SEQUENCES_MAX; i++) {
+                        (void)snprintf(cursor, sizeof cursor, "s=%032x;i=%x", i, 16 * round + i);
+                        sequences_saw(&s, cursor);
+                }
+        assert_int_equal(s.n, SEQUENCES_MAX);
+        for (unsigned i = 0; i < SEQUENCES_MAX; i++)
+                assert_int_equal(s.list[i].last, 32 + i);
+        sequences_saw(&s, "s=ffffffffffffffffffffffffffffffff;i=9");
+        assert_int_equal(s.n, SEQUENCES_MAX + 1);
+        assert_int_equal(s.list[0].last, 9);
+}
+
 // ---- entries
 
 typedef struct EntryCase {
@@ -326,6 +346,7 @@ int main(void)
                 cmocka_unit_test(test_position),
                 cmocka_unit_test(test_cursors),
                 cmocka_unit_test(test_headers),
+                cmocka_unit_test(test_sequences),
                 cmocka_unit_test(test_entries),
                 cmocka_unit_test(test_too_much),
         };
