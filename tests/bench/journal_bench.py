@@ -1,9 +1,10 @@
 #!/usr/bin/python3
 # SPDX-License-Identifier: MIT
 """How fast a backlog of the journal gets into the durable queue, beside `journalctl -o json` reading the
-same files in the same run, to nowhere. A real journald writes the entries; each round drops nothing from
-the page cache, runs journalctl and then the daemon, whose endpoint is down; its time is from the
-source's start to the last entry on disk. Prints ratios; it is no pass/fail test.
+same files in the same run, to nowhere. A real journald writes the entries, so all of it is in the page
+cache; each round runs journalctl and then the daemon, whose endpoint is down. Its time is from the start
+of belfryd to the last entry on disk, that of journalctl from its start to its end. It is no pass/fail
+test.
 
 BELFRY_BUILD_DIR=$PWD/build-plain tests/bench/journal_bench.py [--entries N] [--rounds N]"""
 import argparse
