@@ -25,6 +25,7 @@ enum {
         D_TABLE,
         D_FILTER,
         D_BLOCKS,
+        D_FILE,
         D_ESTIMATE,
         D_NAME,
         D_NAME_SQL,
@@ -251,7 +252,7 @@ void backfill_chunk(Backfill *b)
 }
 
 // ---- the window
-// Where the cursor was made for another key, or the table was read by place, it is read anew.
+// Where the cursor was made for another key, or for pages that were rewritten, it is read anew.
 static void settle_cursor(Backfill *b, const PGresult *r, const Snapshot *seen, bool recovery)
 {
         BackfillTable *t = b->current;
@@ -261,8 +262,10 @@ static void settle_cursor(Backfill *b, const PGresult *r, const Snapshot *seen, 
 
         for (unsigned i = 0; i < c->n_keys; i++)
                 buf_addf(&basis, "%s%.*s", i ? "," : "", SLICE_ARG(buf_slice(&c->types[i])));
-        bool same = by_place == t->by_place &&
-                    (by_place || slice_eq(buf_slice(&basis), buf_slice(&t->basis)));
+        uint32_t file = (uint32_t)strtoul(PQgetvalue(r, 0, D_FILE), NULL, 10);
+        bool same =
+                by_place == t->by_place &&
+                (by_place ? file == t->file : slice_eq(buf_slice(&basis), buf_slice(&t->basis)));
         if (t->n_cursor > 0 && !same)
                 backfill_table_begin(t, clock_wall_usec(), 0);
         if (t->n_cursor > 0)
@@ -275,8 +278,10 @@ static void settle_cursor(Backfill *b, const PGresult *r, const Snapshot *seen, 
         else if (!recovery && seen->xmax < UINT32_MAX &&
                  PQgetlength(r, 0, D_SNAPSHOT) < BACKFILL_BASIS_MAX)
                 buf_add_str(&t->basis, PQgetvalue(r, 0, D_SNAPSHOT));
-        if (by_place)
+        if (by_place) {
                 t->end_block = (uint32_t)strtoul(PQgetvalue(r, 0, D_BLOCKS), NULL, 10);
+                t->file = file;
+        }
 }
 
 static void on_answers(void *userdata, const PGresult *result, const ServerFault *fault);
@@ -442,6 +447,7 @@ static void add_description(Backfill *b, char *publication, char *told)
                 ", c.relreplident, n.nspname, c.relname, %s,"
                 " pg_catalog.pg_relation_size(r.oid) /"
                 " pg_catalog.current_setting('block_size')::pg_catalog.int8,"
+                " pg_catalog.pg_relation_filenode(r.oid),"
                 " CASE WHEN r.relkind = 'p' THEN " ROWS_OF_PARTS " ELSE r.reltuples END,"
                 " a.attname, pg_catalog.quote_ident(a.attname), a.atttypid, a.atttypmod, %s,"
                 " CASE c.relreplident WHEN 'd' THEN i.indimmediate WHEN 'i' THEN true ELSE false"

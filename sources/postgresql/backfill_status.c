@@ -151,7 +151,7 @@ json_t *backfill_stats(const Backfill *b)
         if (troubled > 0)
                 (void)json_object_set_new(
                         o, "tables_in_trouble", json_integer((json_int_t)troubled));
-        if (b->current)
+        if (b->current && !b->current->done)
                 add_current(b, o, &text);
         else
                 buf_addf(&text, ", %" PRIu64 " rows", rows);

@@ -40,7 +40,7 @@ void backfill_table_begin(BackfillTable *t, uint64_t run, uint64_t not_before)
         t->not_before = not_before;
         t->told_rows = t->read_rows = 0;
         t->done = t->cancelled = t->by_place = false;
-        t->end_block = 0;
+        t->end_block = t->file = 0;
         t->n_cursor = 0;
         t->retry_usec = 0;
         t->estimate = 0;
@@ -69,6 +69,7 @@ void backfill_table_value(const BackfillTable *t, Buf *out)
         wire_put_u64(out, t->read_rows);
         wire_put_u8(out, t->by_place);
         wire_put_u32(out, t->end_block);
+        wire_put_u32(out, t->file);
         wire_put_bytes(out, buf_slice(&t->basis));
         wire_put_bytes(out, slice_of(t->name));
         wire_put_u16(out, (uint16_t)t->n_cursor);
@@ -89,6 +90,7 @@ static int take(WireReader *in, BackfillTable *t)
         t->read_rows = wire_u64(in);
         t->by_place = wire_u8(in);
         t->end_block = wire_u32(in);
+        t->file = wire_u32(in);
         buf_add_slice(&t->basis, wire_bytes(in));
         Slice name = wire_bytes(in);
         (void)snprintf(t->name, sizeof t->name, "%.*s", SLICE_ARG(name));

@@ -2,7 +2,7 @@
 // One table whose existing rows are read: how far it got, as it is kept in the source's state. Pure.
 //
 // State row "backfill/OID", little-endian: u8 version (1), u8 done (2: cancelled), u32 told, u64 run, u64 not_before,
-// u64 told_rows, u64 read_rows, u8 by_place, u32 end_block, bytes basis, bytes name, u16 n, bytes of
+// u64 told_rows, u64 read_rows, u8 by_place, u32 end_block, u32 file, bytes basis, bytes name, u16 n, bytes of
 // each of the n texts behind which reading goes on. Row "backfill": u8 version, u64 run: all tables
 // are asked for and not listed yet.
 #pragma once
@@ -29,6 +29,7 @@ typedef struct BackfillTable {
         uint64_t told_rows, read_rows;
         bool by_place; // without a key: in the order of pages, up to end_block
         uint32_t end_block;
+        uint32_t file; // by_place: what holds the pages; after a rewrite rows are elsewhere
         Buf basis; // the key's types; by_place: a snapshot (what it does not see the stream tells), or empty
         char name[BACKFILL_NAME_MAX];
         unsigned n_cursor; // texts; 0 = at the beginning

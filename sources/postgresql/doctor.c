@@ -104,6 +104,42 @@ static void doctor_ask(Doctor *d, const char *sql, ServerAnswer next)
 }
 
 // ---- doctor
+static void on_readable(void *userdata, const PGresult *result, const ServerFault *fault)
+{
+        Doctor *d = userdata;
+        char text[256], sql[512];
+        if (fault) {
+                doctor_fault(d, fault);
+                return;
+        }
+        for (int i = 0; i < PQntuples(result); i++) {
+                const char *table = PQgetvalue(result, i, 0);
+                (void)snprintf(
+                        text, sizeof text, "the rows of %.150s may not be read (backfill)", table);
+                (void)snprintf(sql, sizeof sql, "GRANT SELECT ON %.200s TO %.200s;", table,
+                        PQgetvalue(result, i, 1));
+                add_finding(d, FINDING_BAD, text, sql);
+        }
+        doctor_end(d);
+}
+
+// Reading the rows that are there needs what streaming does not.
+static void ask_readable(Doctor *d)
+{
+        _cleanup_(buf_deinitp) Buf sql = BUF_INIT(SQL_MAX);
+        char *name = server_quote_text(d->server, d->stream->publication);
+        buf_addf(&sql,
+                "SELECT pg_catalog.quote_ident(p.schemaname) || '.' ||"
+                " pg_catalog.quote_ident(p.tablename), pg_catalog.quote_ident(current_user)"
+                " FROM pg_catalog.pg_publication_tables p JOIN pg_catalog.pg_namespace n ON"
+                " n.nspname = p.schemaname JOIN pg_catalog.pg_class c ON c.relnamespace = n.oid AND"
+                " c.relname = p.tablename WHERE p.pubname = %s AND NOT"
+                " pg_catalog.has_any_column_privilege(c.oid, 'SELECT') ORDER BY 1 LIMIT 20",
+                name ? name : "NULL");
+        free(name);
+        doctor_ask(d, buf_text(&sql), on_readable);
+}
+
 static void on_publication(
         void *userdata, const PublicationResult *result, const ServerFault *fault)
 {
@@ -113,6 +149,8 @@ static void on_publication(
         buf_add_slice(&d->text, buf_slice(&findings));
         if (fault)
                 doctor_fault(d, fault);
+        else if (d->stream->options->backfill)
+                ask_readable(d);
         else
                 doctor_end(d);
 }
