@@ -27,6 +27,11 @@ def binaries():
     return found[-1].parent if found else None
 
 
+def major():
+    out = subprocess.run([binaries() / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(out.split()[2].split(".")[0])
+
+
 class Server:
     """With standby_of: a standby of that server, on a copy of its data."""
 
@@ -45,7 +50,7 @@ class Server:
             self.run("initdb", "-D", self.dir / "data", "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8",
                      "--locale=C.UTF-8")
         self.start()
-        self.major = int(self.sql("SHOW server_version_num")[0][0]) // 10000
+        self.major = major()
 
     def copy(self, primary):
         """pg_basebackup is not of every version: the primary stands still meanwhile."""

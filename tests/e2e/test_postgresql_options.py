@@ -3,7 +3,7 @@
 import json
 
 import pytest
-from postgres_server import Server
+from postgres_server import Server, major
 from postgres_source import PgSource, drop_database, make_database
 
 
@@ -109,6 +109,24 @@ def test_the_default_names(server, db):
     assert len(set(names)) == 5 and all(len(n) <= 63 for n in names) and names[2].startswith("belfry_host_2_shop_")
 
 
+needs_15 = pytest.mark.skipif(major() < 15, reason="where and columns need PostgreSQL 15")
+
+
+def test_conditions_and_columns_by_version(server, db):
+    """Before 15 the server would send all rows and columns: refused, and nothing is published."""
+    server.sql("CREATE TABLE t (id int PRIMARY KEY, secret text)", database=db)
+    for more in ({"where": "id > 1"}, {"columns": ["id"]}):
+        s = PgSource(server, db, tables=[{"name": "public.t", **more}]).start(wait=False)
+        if server.major < 15:
+            s.wait(lambda: "where and columns need PostgreSQL 15" in s.degraded)
+            assert not server.sql("SELECT 1 FROM pg_publication", database=db) and not s.slot()
+        else:
+            s.wait(lambda: s.ready)
+        s.stop()
+        s.let_go()
+
+
+@needs_15
 def test_tables(server, db):
     """Names, patterns, conditions and columns; a table that comes later; one that cannot be published."""
     server.sql('CREATE TABLE orders (id int PRIMARY KEY, status text, secret text);'
@@ -142,6 +160,7 @@ def test_tables(server, db):
     s.stop()
 
 
+@needs_15
 def test_a_condition_that_would_break_the_application(server, db):
     """The condition's column is not of the replica identity: the server would refuse the application's
     UPDATE and DELETE, so nothing is published."""
