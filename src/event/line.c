@@ -172,6 +172,18 @@ static int take_texts(EventParser *p, const JsonNode *const *members, EventLine 
         return check_position(l->position, reason);
 }
 
+static int refuse_text(Slice text, Reason *reason)
+{
+        size_t at = 0;
+        if (json_check(text, LIMIT_JSON_DEPTH, &at) < 0)
+                return reason_set(reason, -EINVAL,
+                        "the line is not JSON from byte %zu on; expected one object such as "
+                        "{\"type\":\"backup.done\"}",
+                        at + 1);
+        return reason_set(reason, -EINVAL,
+                "the line is not a JSON object such as {\"type\":\"backup.done\"}");
+}
+
 static int tree_parse(JsonTree *t, Slice text, Reason *reason)
 {
         int r = json_parse(t, text, LIMIT_JSON_DEPTH);
@@ -184,18 +196,6 @@ static int tree_parse(JsonTree *t, Slice text, Reason *reason)
         if (r < 0 || t->nodes[0].type != JSON_NODE_OBJECT)
                 return refuse_text(text, reason);
         return 0;
-}
-
-static int refuse_text(Slice text, Reason *reason)
-{
-        size_t at = 0;
-        if (json_check(text, LIMIT_JSON_DEPTH, &at) < 0)
-                return reason_set(reason, -EINVAL,
-                        "the line is not JSON from byte %zu on; expected one object such as "
-                        "{\"type\":\"backup.done\"}",
-                        at + 1);
-        return reason_set(reason, -EINVAL,
-                "the line is not a JSON object such as {\"type\":\"backup.done\"}");
 }
 
 int event_line_parse(EventParser *p, Slice text, bool program, EventLine *ret, Reason *reason)
