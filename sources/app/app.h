@@ -4,13 +4,12 @@
 //   door.c    who may come in, how many of one user, how fast
 //   datagrams.c  what comes without waiting for an answer, and what of it is lost
 //   client.c  one connection: lines in, answers out, in order
-//   keys.c    the keys that are remembered
 #pragma once
 
 #include "base/peer.h"
+#include "event/keys.h"
 #include "event/line.h"
 #include "event/record.h"
-#include "keys.h"
 #include "module/source.h"
 #include "options.h"
 #include <sys/queue.h>
@@ -24,6 +23,7 @@ enum {
         APP_BATCH_EVENTS = 512,       // a batch is handed over at this many
         APP_INPUT = 64 * 1024 * 1024, // half-read lines of all connections together
         APP_ID = ID_HEX / 2,
+        APP_MATERIAL_MAX = 16 + EVENT_LINE_ID_MAX,
 };
 
 typedef struct App App;
@@ -102,6 +102,14 @@ typedef struct AppTaken {
         bool made;       // it had no key: the server made one
         char key[2 * APP_ID + 1];
 } AppTaken;
+
+// The event's id comes from this; the hub makes the same.
+static inline Slice app_material(char out[static APP_MATERIAL_MAX], unsigned uid, Slice key)
+{
+        int n = snprintf(out, APP_MATERIAL_MAX, "%u:", uid);
+        memcpy(out + n, key.data, key.len);
+        return slice_mem(out, (size_t)n + key.len);
+}
 
 // app.c
 int app_start(Source *s, const void *options, Slice position, void **ret_instance,

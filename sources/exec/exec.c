@@ -13,7 +13,7 @@
 #include <sys/prctl.h>
 #include <sys/random.h>
 
-enum { PRIORITY_COMMIT = 10, STATS_USEC = 200 * 1000 };
+enum { PRIORITY_COMMIT = 10, STATS_USEC = 200 * 1000, STATE_BYTES = 256 * 1024 };
 
 void exec_failed(Exec *x, int error, const char *format, ...)
 {
@@ -47,6 +47,15 @@ void exec_begin(Exec *x)
         (void)sd_event_source_set_enabled(x->commit, SD_EVENT_ONESHOT);
 }
 
+static void ids_change(void *userdata, Slice key, Slice value)
+{
+        Exec *x = userdata;
+        if (value.data)
+                source_state_put(x->source, key, value);
+        else
+                source_state_del(x->source, key);
+}
+
 void exec_commit(Exec *x)
 {
         char text[PLACE_TEXT_MAX];
@@ -58,6 +67,8 @@ void exec_commit(Exec *x)
         if (place.index < x->repeat)
                 place.index = x->repeat;
         source_position(x->source, slice_mem(text, place_text(&place, text)));
+        if (x->options->ids)
+                keys_write(&x->ids, ids_change, x);
         x->begun = false;
         x->n_batch = 0;
         int r = source_commit(x->source, &batch);
@@ -69,6 +80,7 @@ void exec_commit(Exec *x)
 
 bool exec_make_room(Exec *x, size_t bytes)
 {
+        bytes += x->options->ids ? keys_room(&x->ids) : 0;
         if (x->begun && source_batch_bytes(x->source) + bytes > source_batch_max(x->source))
                 exec_commit(x);
         else if (x->n_batch >= EXEC_BATCH_EVENTS ||
@@ -128,6 +140,28 @@ void exec_maybe_stopped(Exec *x)
         source_stopped(x->source);
 }
 
+int exec_state(void *instance, Slice key, Slice value)
+{
+        Exec *x = instance;
+        buf_reset(&x->last_row);
+        buf_add_slice(&x->last_row, key);
+        int r = x->last_row.error ? x->last_row.error : keys_load(&x->ids, key, value, 0);
+        if (r == -EBADMSG)
+                source_fail(x->source, false, "a stored row is damaged: belfry source forget %s",
+                        source_name(x->source));
+        return r;
+}
+
+int exec_state_end(void *instance, bool more)
+{
+        Exec *x = instance;
+        if (more)
+                return source_state_get(x->source, buf_slice(&x->last_row), STATE_BYTES);
+        if (!x->stopping)
+                run_begin(x);
+        return 0;
+}
+
 void exec_durable(void *instance, uint64_t batch)
 {
         Exec *x = instance;
@@ -165,6 +199,8 @@ void exec_free(void *instance)
         sd_event_source_disable_unref(x->commit);
         sd_event_source_disable_unref(x->stats);
         event_parser_deinit(&x->parser);
+        keys_deinit(&x->ids);
+        buf_deinit(&x->last_row);
         for (char **e = x->environment; e && *e; e++)
                 option_secret_wipe(*e, strlen(*e));
         free(x->environment);
@@ -232,6 +268,8 @@ int exec_start(Source *s, const void *options, Slice position, void **ret_instan
         x->options = options;
         x->event = source_loop(s);
         x->news_fd = x->in_fd = -1;
+        x->last_row = BUF_INIT(LIMIT_STATE_KEY);
+        (void)snprintf(x->origin.instance, sizeof(x->origin.instance), "%s", source_name(s));
         x->batch = 1;
         TAILQ_INIT(&x->acks);
         event_parser_init(&x->parser);
@@ -246,13 +284,21 @@ int exec_start(Source *s, const void *options, Slice position, void **ret_instan
         int r = exec_timers(x);
         if (r >= 0)
                 r = exec_nonce(x);
+        // They are forgotten by number alone.
+        if (r >= 0 && x->options->ids)
+                r = keys_init(&x->ids, (size_t)x->options->ids, UINT32_MAX);
         // What a killed keeper leaves behind comes to this process, to be ended.
         if (r >= 0 && prctl(PR_SET_CHILD_SUBREAPER, 1) < 0)
                 r = -errno;
         if (r < 0)
                 return reason_errno(reason, r, "cannot set up");
         r = environment_read(x, reason);
-        if (r >= 0)
+        if (r < 0)
+                return r;
+        if (!x->options->ids) {
                 run_begin(x);
-        return r;
+                return 0;
+        }
+        r = source_state_get(s, SLICE_NULL, STATE_BYTES);
+        return r < 0 ? reason_errno(reason, r, "cannot read the ids") : 0;
 }

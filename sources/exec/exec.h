@@ -8,6 +8,7 @@
 //   keeper.c  the process that holds the program
 #pragma once
 
+#include "event/keys.h"
 #include "event/line.h"
 #include "event/record.h"
 #include "keeper.h"
@@ -78,7 +79,10 @@ typedef struct Exec {
         // events
         Place place;     // of the next line
         uint64_t repeat; // so many lines without an id since its position are durable already
-        char nonce[33];  // of this process, for lines that say nothing of themselves
+        Keys ids;        // of lines that had one
+        Buf last_row;    // of the state, while it is read
+        RecordOrigin origin;
+        char nonce[33]; // of this process, for lines that say nothing of themselves
         uint64_t n_nameless;
         bool begun;
         unsigned n_batch;
@@ -97,6 +101,8 @@ typedef struct Exec {
 // exec.c
 int exec_start(Source *s, const void *options, Slice position, void **ret_instance,
         Reason *reason) _must_use_;
+int exec_state(void *instance, Slice key, Slice value);
+int exec_state_end(void *instance, bool more);
 void exec_durable(void *instance, uint64_t batch);
 void exec_pause(void *instance);
 void exec_resume(void *instance);

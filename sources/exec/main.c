@@ -28,6 +28,8 @@ int main(int argc, char **argv)
                 .runs_programs = true,
                 .check = exec_check,
                 .start = exec_start,
+                .state = exec_state,
+                .state_end = exec_state_end,
                 .durable = exec_durable,
                 .pause = exec_pause,
                 .resume = exec_resume,

@@ -60,6 +60,19 @@ const Option exec_options[] = {
                          "*none*: it cannot go back; lines without either are taken, and what it "
                          "would have printed while it did not run, or had printed just before a "
                          "crash, is lost. status shows it."},
+        {.name = "ids",
+                .type = OPTION_INT,
+                AT(int64_t, ids),
+                .unit = "",
+                .min = "0",
+                .max = "1000000",
+                .def = "10000",
+                .since = "0.1",
+                .prose =
+                        "How many ids of lines are remembered, the last ones, over restarts too: a "
+                        "line with one of them is not taken again. So a program may print all that "
+                        "it finds each time. With 0 such a line is delivered again, under the same "
+                        "id."},
         {.name = "acknowledge",
                 .type = OPTION_BOOL,
                 AT(bool, acknowledge),

@@ -24,6 +24,7 @@ typedef struct ExecOptions {
         uint64_t max_line;
         int64_t log_rate; // lines a minute
         uint64_t memory;
+        int64_t ids; // 0: none are remembered
 } ExecOptions;
 
 extern const Option exec_options[];

@@ -2,7 +2,8 @@
 // One line to an event. Its id comes from its own `id`; without one from the position before it and how
 // many lines without an id came since, so that a program which goes on behind that position makes the
 // same ids again; and where it cannot go back (replay = "none") from a number of this process.
-// A line that was durable before the program was started again is known by that and not taken twice.
+// A line that was durable before the program was started again is known by that, one whose id is
+// remembered by its id, and not taken twice.
 // What is refused may have been an event: that is said by a source.gap, at most one a minute.
 #include "exec.h"
 
@@ -52,14 +53,33 @@ static Slice take_material(Exec *x, const EventLine *l, char out[static MATERIAL
         return slice_mem(out, (size_t)n);
 }
 
+// Was a line of this id taken before? If not it is from now on.
+static bool take_is_known(Exec *x, Slice material)
+{
+        char id[ID_HEX];
+        int r = record_id(&x->origin, material, id);
+        if (r >= 0 && keys_have(&x->ids, id))
+                return true;
+        if (r >= 0)
+                r = keys_add(&x->ids, id, 0);
+        if (r < 0)
+                exec_failed(x, r, "cannot remember an id");
+        return false;
+}
+
 static void take_event(Exec *x, const EventLine *l)
 {
-        char material[MATERIAL_MAX];
+        char text[MATERIAL_MAX];
+        Slice material = take_material(x, l, text);
+        if (l->key.data && x->options->ids && take_is_known(x, material)) {
+                x->counts.repeated++;
+                return;
+        }
         exec_begin(x);
         source_add(x->source, &(SourceEvent){.time_usec = l->time_usec,
                                       .type = l->type,
                                       .subject = l->subject,
-                                      .id_material = take_material(x, l, material),
+                                      .id_material = material,
                                       .data = l->data});
         x->n_batch++;
         x->counts.accepted++;

@@ -83,8 +83,8 @@ while not os.path.exists(sys.argv[1]) or n % 7:
         line["position"] = str(n)
     print(json.dumps(line), flush=True)
     if n % 10 == 0:
-        time.sleep(0.04)
-print(json.dumps({"type": "my.end", "data": {"n": n}}), flush=True)
+        time.sleep(0.1)
+print(json.dumps({"type": "my.end", "id": "end", "data": {"n": n}}), flush=True)
 time.sleep(1000)
 """
 
@@ -93,7 +93,7 @@ def test_each_event_once_whatever_is_killed(daemon, receiver, tmp_path):
     program, enough = script(tmp_path / "counter", COUNTER), tmp_path / "enough"
     daemon.write(config(program, receiver, f'arguments = [ "{enough}" ]; restart_wait = "10ms";'))
     daemon.start()
-    receiver.wait(100)
+    receiver.wait(30)
     for victim in ["program", "source", "keeper", "hub"]:
         before = len(receiver.all())
         pid = wait_for(lambda: alive(stats(daemon).get("pid")) and stats(daemon)["pid"], "a program")
@@ -104,7 +104,7 @@ def test_each_event_once_whatever_is_killed(daemon, receiver, tmp_path):
             daemon.start(wait=False)
         else:
             os.kill({"program": pid, "keeper": keeper, "source": daemon.children()["belfry-source-exec"]}[victim], signal.SIGKILL)
-        wait_for(lambda: len(receiver.all()) > before + 100, f"events after the {victim} was killed", 40)
+        wait_for(lambda: len(receiver.all()) > before + 40, f"events after the {victim} was killed", 40)
     enough.touch()
     last = wait_for(lambda: receiver.of_type("my.end"), "the end", 40)[0].event["data"]["n"]
     wait_for(lambda: set(numbers(receiver)) == set(range(1, last + 1)), "all events", 40)
@@ -134,6 +134,31 @@ exec sleep 1000 >&-
     assert gap[0].event["data"]["reason"] == "refused" and "JSON" in gap[0].event["data"]["detail"]
     wait_for(lambda: stats(daemon).get("refused") == 4, "four refused")
     assert stats(daemon)["accepted"] == 2 and len(receiver.all()) == 3
+
+
+def test_ids_are_remembered(daemon, receiver, tmp_path):
+    """A program that prints all that it finds, each time: each is taken once, over restarts of all of it."""
+    listing = tmp_path / "listing"
+    listing.write_text("1\n2\n3\n")
+    program = shell(tmp_path, f"""while read -r n; do echo '{{"type":"my.number","id":"'$n'","data":{{"n":'$n'}}}}'; done < {listing}""")
+    text = config(program, receiver, f'restart_wait = "200ms"; restarts = 600; reads = [ "{listing}" ]; ids = 100;')
+    daemon.write(text)
+    daemon.start()
+    receiver.wait(3)
+    wait_for(lambda: stats(daemon).get("repeated", 0) >= 6, "two runs more")
+    daemon.kill()
+    with listing.open("a") as f:
+        f.write("4\n")
+    daemon.start()
+    wait_for(lambda: stats(daemon).get("repeated", 0) >= 6, "two runs more")
+    assert len({r.id for r in receiver.all()}) == 4 and set(numbers(receiver)) == {1, 2, 3, 4}
+    assert source(daemon)["events"] == 1
+    daemon.stop()
+    before = len(receiver.all())
+    daemon.write(text.replace("ids = 100", "ids = 0"))
+    daemon.start()
+    receiver.wait(before + 8)
+    assert len({r.id for r in receiver.all()}) == 4
 
 
 def test_without_replay(daemon, receiver, tmp_path):

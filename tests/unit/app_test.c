@@ -3,7 +3,7 @@
 // rows; what a line may say.
 #include "test.h"
 
-#include "keys.h"
+#include "app.h"
 #include "torture.h"
 
 #include "base/limits.h"

@@ -5,7 +5,7 @@
 //
 // The disk sees rows, not keys, because a source may have a million of them: a row of its own for each,
 // at a place that is random, would cost a page of the store for each event.
-#include "keys.h"
+#include "event/keys.h"
 
 #include <assert.h>
 #include <errno.h>
@@ -249,11 +249,4 @@ int keys_load(Keys *k, Slice key, Slice value, uint32_t now)
         k->early = 0; // what does not fit any more is told of the process that had room for it
         keys_expire(k, now);
         return 0;
-}
-
-Slice app_material(char out[static APP_MATERIAL_MAX], unsigned uid, Slice key)
-{
-        int n = snprintf(out, APP_MATERIAL_MAX, "%u:", uid);
-        memcpy(out + n, key.data, key.len);
-        return slice_mem(out, (size_t)n + key.len);
 }

@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: MIT
-// The keys of applications that are remembered, so that what is handed in twice is taken once: ids in
+// Ids that are remembered, so that what is handed in twice is taken once: ids in
 // the order in which they came, for a time and up to a number. Rows for the store go out through
 // keys_write() and come back through keys_load(); it knows no source and no clock.
 #pragma once
 
 #include "base/buf.h"
 #include "base/digest.h"
-#include "event/line.h"
 
 enum {
         KEYS_MAX = 1000 * 1000,
@@ -51,8 +50,3 @@ int keys_add(Keys *k, const char id[static ID_HEX], uint32_t now) _must_use_; //
 typedef void (*KeysChange)(void *userdata, Slice key, Slice value);
 void keys_write(Keys *k, KeysChange change, void *userdata);
 size_t keys_room(const Keys *k); // bytes of changes that keys_write() may make after one more key
-
-// What an application's own key makes of the event's id: the hub makes the same from instance and
-// material.
-enum { APP_MATERIAL_MAX = 16 + EVENT_LINE_ID_MAX };
-Slice app_material(char out[static APP_MATERIAL_MAX], unsigned uid, Slice key);
