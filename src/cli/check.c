@@ -7,6 +7,7 @@
 
 #include "base/text.h"
 #include "config/config.h"
+#include "config/print.h"
 #include "config/world.h"
 #include "rule/ruleset.h"
 #include <errno.h>
@@ -14,6 +15,7 @@
 #include <unistd.h>
 
 #define DEFAULT_FILE "/etc/belfry/belfry.conf"
+#define PRINT_MAX (64u << 20)
 
 // ---- what the world has that the text names
 
@@ -66,29 +68,54 @@ static json_t *to_json(const Diagnostics *d)
         return list;
 }
 
-static void show(const Context *c, const char *file, const Config *config, const Diagnostics *d)
+// --print: what was understood. -ENOMEM.
+static int print_config(const Context *c, const Config *config, json_t *answer)
 {
+        _cleanup_(buf_deinitp) Buf text = BUF_INIT(PRINT_MAX);
+        int r = config_print(config, &text);
+        if (r < 0)
+                return r;
+        if (c->json)
+                return json_object_set_new(
+                        answer, "configuration", json_stringn(buf_text(&text), text.len));
+        (void)fwrite(text.data, 1, text.len, stdout);
+        return 0;
+}
+
+static int show(const Context *c, const char *file, const Config *config, const Diagnostics *d)
+{
+        bool prints = config && d->n_errors == 0 && option_given(c, "print");
+        int r = 0;
         if (c->json) {
                 json_t *o = json_pack("{s:s, s:o, s:i, s:i}", "file", file, "diagnostics",
                         to_json(d), "errors", (int)d->n_errors, "warnings", (int)d->n_warnings);
+                if (prints)
+                        r = print_config(c, config, o);
                 print_json(o);
                 json_decref(o);
-                return;
+                return r;
         }
         _cleanup_(buf_deinitp) Buf text = BUF_INIT(4 << 20);
         diagnostics_print(d, &text);
         (void)fputs(buf_text(&text), stderr);
+        if (prints)
+                return print_config(c, config, NULL);
         if (config && d->n_errors == 0)
                 (void)printf("%s: good: %zu source%s, %zu sink%s, %zu rule%s\n", file,
                         config->n_sources, config->n_sources == 1 ? "" : "s", config->n_sinks,
                         config->n_sinks == 1 ? "" : "s", config->n_rules,
                         config->n_rules == 1 ? "" : "s");
+        return r;
 }
 
 static ExitStatus check_live(Context *c)
 {
         json_t *answer = NULL, *o;
         size_t i;
+        if (option_given(c, "print")) {
+                (void)fprintf(stderr, "belfry: check --live looks, it does not print\n");
+                return STATUS_USAGE;
+        }
         if (c->n_arguments) {
                 (void)fprintf(stderr,
                         "belfry: check --live looks at the daemon's own file; leave %s out\n",
@@ -136,9 +163,11 @@ ExitStatus command_check(Context *c)
         if (r >= 0)
                 check_world(config, &d);
         diagnostics_sort(&d);
+        int shown = show(c, file, config, &d);
+        if (r >= 0)
+                r = shown;
         if (r < 0 && d.n_errors == 0)
                 (void)fprintf(stderr, "belfry: %s: %s\n", file, strerror(-r));
-        show(c, file, config, &d);
         ExitStatus status = r < 0 || d.n_errors ? STATUS_FAILED : STATUS_OK;
         diagnostics_deinit(&d);
         (void)ruleset_free(rules);

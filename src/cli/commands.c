@@ -39,6 +39,7 @@ static const CommandOption timers_options[] = {
 };
 
 static const CommandOption check_options[] = {
+        {"print", NULL, "print it as it is understood: all files merged, defaults as comments"},
         {"live", NULL, "ask the running daemon: its files, its rights, its world"},
         {0},
 };

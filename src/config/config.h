@@ -36,8 +36,8 @@ typedef struct SinkPolicy {
         } retry;
         uint64_t max_age_usec;
         int64_t in_flight;
-        int method;    // index into sink_methods: stored with each route
-        int format;    // BodyFormat but BODY_RENDERED
+        int method; // index into sink_methods: stored with each route
+        int format; // BodyFormat but BODY_RENDERED
 } SinkPolicy;
 extern const Option sink_policy_options[];
 extern const size_t n_sink_policy_options;
@@ -95,6 +95,7 @@ typedef struct ConfigRule {
         ConfigText when;
         bool has_body;
         ConfigTemplate body; // from body = or body_file =
+        char *body_file;     // NULL: body =, or none
         char **header_names;
         ConfigText *header_values;
         size_t n_headers;
@@ -124,7 +125,7 @@ typedef struct Config {
                 int level; // index: err warning notice info debug
         } log;
         struct ConfigControl {
-                char **read, **inject, **admin; // users and @groups; inject may be NULL
+                char **read, **inject, **admin;             // users and @groups; inject may be NULL
                 bool read_given, inject_given, admin_given; // configured: a missing group degrades
         } control;
         char **files; // read, in order; NULL-terminated; Place.file points into it

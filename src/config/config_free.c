@@ -16,6 +16,7 @@ static void free_rule(ConfigRule *r)
         free_list(r->to);
         config_text_clear(&r->when);
         template_clear(&r->body);
+        free(r->body_file);
         for (size_t i = 0; i < r->n_headers; i++) {
                 free(r->header_names[i]);
                 config_text_clear(&r->header_values[i]);

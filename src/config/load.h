@@ -20,7 +20,8 @@ typedef struct Loader {
         const char *module_dir;
         ConfigFile *files;
         size_t n_files;
-        bool good_sources[LIMIT_SOURCES], good_sinks[LIMIT_SINKS]; // by index: no fault by the table
+        bool good_sources[LIMIT_SOURCES],
+                good_sinks[LIMIT_SINKS]; // by index: no fault by the table
         bool incomplete; // a file is missing from view: nothing is said about unknown names
         int error;       // -ENOMEM, sticky
 } Loader;
@@ -54,5 +55,7 @@ void load_judgements(Loader *l, ModuleKind kind);
 
 // Templates: a setting, or a JSON file (name as given in setting n, relative to its file).
 int template_from_setting(Reader *r, const ScanNode *n, ConfigTemplate *ret) _must_use_;
-int template_from_file(Loader *l, Reader *r, const ScanNode *n, ConfigTemplate *ret) _must_use_;
+// *ret_path: the file, to be freed.
+int template_from_file(
+        Loader *l, Reader *r, const ScanNode *n, ConfigTemplate *ret, char **ret_path) _must_use_;
 void template_clear(ConfigTemplate *t);

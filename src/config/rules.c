@@ -144,7 +144,7 @@ static void read_body(Loader *l, Reader *r, const ScanNode *rule, ConfigRule *re
                 reader_fault(r, SEVERITY_ERROR, scan_place(r->scan, file), file, NULL, NULL,
                         "is empty: expected the name of a JSON file");
         else if (file)
-                e = template_from_file(l, r, file, &ret->body);
+                e = template_from_file(l, r, file, &ret->body, &ret->body_file);
         ret->has_body = body || file;
         if (e < 0)
                 r->error = e;

@@ -180,7 +180,8 @@ static int parse_body(Loader *l, JsonBody *b, Slice text, ConfigTemplate *ret)
         return r < 0 ? r : from_json(b, b->tree.nodes, ret);
 }
 
-int template_from_file(Loader *l, Reader *r, const ScanNode *n, ConfigTemplate *ret)
+int template_from_file(
+        Loader *l, Reader *r, const ScanNode *n, ConfigTemplate *ret, char **ret_path)
 {
         Reason reason = {0};
         _cleanup_(freep) char *path = body_path(r, scan_string(n));
@@ -206,5 +207,6 @@ int template_from_file(Loader *l, Reader *r, const ScanNode *n, ConfigTemplate *
                 e = parse_body(l, &b, buf_slice(&text), ret);
         json_tree_deinit(&b.tree);
         lines_deinit(&b.lines);
+        *ret_path = TAKE_PTR(path);
         return e;
 }

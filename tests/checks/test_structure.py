@@ -90,6 +90,19 @@ def test_examples_load():
         assert r.returncode == 0, f"{example}: {r.stdout}{r.stderr}"
 
 
+def checked_print(path):
+    r = subprocess.run([os.environ["BELFRY_BUILD_DIR"] + "/belfry", "check", "--print", path], capture_output=True, text=True)
+    assert r.returncode == 0, r.stderr
+    return r.stdout
+
+
+def test_examples_print_and_load_again(tmp_path):
+    """check --print: what it says is a configuration that is understood in the same way."""
+    for example in sorted((ROOT / "doc/examples").glob("*.conf")) + [ROOT / "etc/belfry.conf"]:
+        (tmp_path / "belfry.conf").write_text(checked_print(example))
+        assert checked_print(tmp_path / "belfry.conf") == (tmp_path / "belfry.conf").read_text()
+
+
 def manual_examples():
     """The configurations that stand in the manual pages, as the reader sees them."""
     for page in sorted((ROOT / "man").glob("*.[1-8]")):

@@ -55,6 +55,7 @@ WITHOUT_A_DAEMON = (
     ("check /etc", 1, "/etc: cannot be read: Is a directory"),
     ("check a b", 2, "belfry: too many arguments; usage: belfry check [FILE]"),
     ("check --live a.conf", 2, "belfry: check --live looks at the daemon's own file; leave a.conf out"),
+    ("check --live --print", 2, "belfry: check --live looks, it does not print"),
     ("modules nope", 1, 'belfry: there is no module "nope"; see: belfry modules'),
     ("listen --port x", 2, 'belfry: --port: "x" is not a number from 0 to 65535'),
     ("listen --port 99999", 2, 'belfry: --port: "99999" is not a number from 0 to 65535'),
@@ -79,6 +80,22 @@ def test_mistakes_without_a_daemon(daemon, words, status, says):
     assert r.returncode == status, (r.stdout, r.stderr)
     assert says.format(run=daemon.run) in r.stderr
     assert r.stdout == ""
+
+
+def test_check_print(daemon, receiver, watched, tmp_path):
+    """What was understood, of all files; references stay what they are; warnings go to standard error."""
+    daemon.write(simple_config(watched, receiver.url, sink='secret = "credential:ops"; timeout = 20;'))
+    (daemon.directory / "conf.d").mkdir()
+    (daemon.directory / "conf.d" / "more.conf").write_text('log = { level = "notice"; };\n')
+    r = daemon.belfry("check", "--print", daemon.config, check=0)
+    assert "warning: sinks.ops.secret" in r.stderr
+    for line in ('    secret = [ "credential:ops" ];', '    timeout = "20s";', '    # settle = "close";', '  level = "notice";'):
+        assert line in r.stdout.splitlines(), r.stdout
+    answer = json.loads(daemon.belfry("check", "--print", "--json", daemon.config, check=0).stdout)
+    assert answer["configuration"] == r.stdout
+    daemon.write("sources = 5;")
+    r = daemon.belfry("check", "--print", daemon.config, check=1)
+    assert r.stdout == "" and "belfry.conf:1:11: sources: expected a group" in r.stderr
 
 
 WITH_A_DAEMON = (

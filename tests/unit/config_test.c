@@ -4,6 +4,7 @@
 #include "test.h"
 
 #include "config/config.h"
+#include "config/print.h"
 #include "torture.h"
 #include <dirent.h>
 #include <errno.h>
@@ -336,6 +337,52 @@ static void check_bad(const char *name)
                 fail_msg("%s: expected\n%sfound\n%s", name, buf_text(&expected), buf_text(&found));
 }
 
+// What is printed loads, means the same, and is printed the same again.
+static void test_print(void **state)
+{
+        _cleanup_(buf_deinitp) Buf first = BUF_INIT(1 << 20), second = BUF_INIT(1 << 20);
+        put("belfry.conf", full);
+        put("conf.d/more.conf",
+                "rules = ( { name = \"third\"; to = \"exp\"; body_file = \"b.json\"; },\n"
+                "  { name = \"odd\"; from = \"down\"; to = \"exp\"; when = \"type == "
+                "'\\\"\\\\\\t'\";\n"
+                "    body = ( 1e300, 2.0, -5000000000L, \"a\\nb\" ); } );\n");
+        put("conf.d/b.json", "{\"no name of libconfig\": null, \"x\": \"${id}\"}");
+        Config *a = load("");
+        assert_int_equal(config_print(a, &first), 0);
+        remove_all("/conf.d");
+        put("belfry.conf", buf_text(&first));
+        put("conf.d/b.json", "{\"no name of libconfig\": null, \"x\": \"${id}\"}");
+        Config *b = load("");
+        assert_int_equal(config_print(b, &second), 0);
+        assert_string_equal(buf_text(&first), buf_text(&second));
+        assert_int_equal(a->n_sources, b->n_sources);
+        for (size_t i = 0; i < a->n_sources; i++)
+                assert_true(json_equal(a->sources[i].options, b->sources[i].options));
+        assert_int_equal(a->n_sinks, b->n_sinks);
+        for (size_t i = 0; i < a->n_sinks; i++) {
+                assert_true(json_equal(a->sinks[i].options, b->sinks[i].options));
+                assert_true(json_equal(a->sinks[i].policy_json, b->sinks[i].policy_json));
+        }
+        assert_int_equal(a->n_rules, 4);
+        assert_int_equal(b->n_rules, 4);
+        assert_string_equal(b->rules[3].when.text, "type == '\"\\\t'");
+        assert_false(b->rules[1].enabled);
+        assert_true(b->limits.event == 2 << 20 && b->log.level == a->log.level);
+        assert_non_null(strstr(buf_text(&first), "settle = \"5s\";"));
+        assert_non_null(strstr(buf_text(&first), "size = \"2K\";"));
+        assert_non_null(strstr(buf_text(&first), "# body = "));
+        (void)config_free(a);
+        (void)config_free(b);
+        remove_all("/conf.d");
+        Buf small = BUF_INIT(100);
+        put("belfry.conf", full);
+        a = load("belfry.conf:3:3: warning: sources.down: no rule takes from this source\n");
+        assert_true(config_print(a, &small) < 0);
+        buf_deinit(&small);
+        (void)config_free(a);
+}
+
 static void test_bad(void **state)
 {
         DIR *d = opendir(BAD_CONFIG_DIR);
@@ -484,6 +531,7 @@ int main(void)
                 cmocka_unit_test(test_fragments),
                 cmocka_unit_test(test_trust),
                 cmocka_unit_test(test_bad),
+                cmocka_unit_test(test_print),
                 cmocka_unit_test(test_body_file),
                 cmocka_unit_test(test_programs),
                 cmocka_unit_test(test_memory),
