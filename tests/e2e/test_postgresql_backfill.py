@@ -328,8 +328,8 @@ def test_pages_that_are_rewritten(server, db):  # noqa: F811
     """Without a key rows are found by their place: after VACUUM FULL they are elsewhere, and are read
     from the beginning rather than missed."""
     s = PgSource(server, db, backfill=True, operations=["insert"])
-    s.sql("CREATE TABLE plain (v int, filler text); INSERT INTO plain SELECT i, repeat('x', 900) FROM generate_series(1, 6000) i;"
-          "DELETE FROM plain WHERE v < 3000")
+    s.sql("CREATE TABLE plain (v int, filler text); INSERT INTO plain SELECT i, repeat('x', 900) FROM generate_series(1, 20000) i;"
+          "DELETE FROM plain WHERE v < 10000")
     s.durable = False  # without credit it stays where it is
     s.start()
     s.wait(lambda: any(b.events for b in s.held), 60)
@@ -337,11 +337,11 @@ def test_pages_that_are_rewritten(server, db):  # noqa: F811
     thread.start()
     while thread.is_alive():
         s.pump()
-    assert 0 < sum(len(b.events) for b in s.held) < 3001
+    assert 0 < sum(len(b.events) for b in s.held) < 9000
     s.durable = True
     s.make_durable()
     s.wait(lambda: done(s), 60)
-    assert {e.data["new"]["v"] for e in s.rows()} == set(range(3000, 6001))
+    assert {e.data["new"]["v"] for e in s.rows()} == set(range(10000, 20001))
     assert len({e.id for e in s.rows()}) == len(s.rows())
     s.stop()
 
