@@ -53,11 +53,11 @@ static int program_become(const KeeperRequest *r, pid_t keeper, Reason *reason)
                 return reason_errno(reason, -errno, "descriptors");
         if (chdir("/") < 0)
                 return reason_errno(reason, -errno, "/");
-        program_limits(r);
         program_signals();
         int q = cage_enter_program(r->network, reason);
         if (q < 0)
                 return q;
+        program_limits(r); // last: they are the program's, what is above needs memory of its own
         (void)execve(r->program, r->argv, r->envp);
         return reason_errno(reason, -errno, "%s", r->program);
 }
