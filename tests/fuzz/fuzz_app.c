@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: MIT
 // Lines of applications: what is taken is what the hub would take; and the lines that `belfry emit` makes
 // of anything are one line each, and what the source takes.
-#include "line.h"
+#include "app.h"
 
 #include "base/clock.h"
 #include "base/limits.h"
@@ -14,22 +14,22 @@
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
-static AppParser parser;
+static EventParser parser;
 static EmitLine maker;
 
 static bool is_taken(Slice text)
 {
-        AppLine l;
+        EventLine l;
         Reason reason = {0};
         char material[APP_MATERIAL_MAX];
         size_t at;
-        int r = app_line_parse(&parser, text, &l, &reason);
+        int r = event_line_parse(&parser, text, false, &l, &reason);
         assert(r == 0 || (r == -EINVAL && reason.text[0]));
         if (r < 0)
                 return false;
         assert(event_type_is_own(slice_of(l.type)));
         assert(json_check(l.data, LIMIT_JSON_DEPTH, &at) == 0 && l.data.data[0] == '{');
-        assert(l.subject.len <= LIMIT_SUBJECT && l.key.len <= APP_KEY_MAX);
+        assert(l.subject.len <= LIMIT_SUBJECT && l.key.len <= EVENT_LINE_ID_MAX);
         assert(!l.key.data || l.key.len > 0);
         assert(app_material(material, 0, l.key).len == 2 + l.key.len);
         return true;
@@ -45,7 +45,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         Reason reason = {0};
         Slice text = slice_mem(data, size);
         if (!maker.out.max) {
-                app_parser_init(&parser);
+                event_parser_init(&parser);
                 emit_line_init(&maker, 1 << 20);
         }
         bool taken = is_taken(text);
