@@ -4,10 +4,12 @@ remembers each request, and waiting for a condition. Nothing here sleeps for a f
 something happen."""
 import json
 import os
+import re
 import select
 import shutil
 import signal
 import subprocess
+import textwrap
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -27,6 +29,16 @@ def wait_for(condition, what, seconds=20):
         if time.monotonic() > end:
             raise AssertionError(f"not within {seconds} s: {what}")
         time.sleep(0.01)
+
+
+def manual_block(page, first_line):
+    """An example of a manual page, from its first line on, as a reader sees it: to an empty line that
+    something else than the example follows."""
+    shown = subprocess.run(["mandoc", "-T", "ascii", "-O", "width=200", Path(__file__).resolve().parent.parent / "man" / page],
+                           capture_output=True, text=True, check=True).stdout
+    shown = re.sub(r".\x08", "", shown)
+    block = re.search(rf"^ *{re.escape(first_line)}\n(?: .*\n|\n(?= *\[))*", shown, re.M).group()
+    return textwrap.dedent(block)
 
 
 class Request:

@@ -81,7 +81,9 @@ def test_limits(daemon, receiver):
     assert "connections of this user" in refused and "was not taken" in refused
     half.socket.sendall(b'{"type":')
     assert "line_timeout" in half.answer()["error"] and half.answer() is None
+    began = time.monotonic()
     assert all("id" in a for a in c.ask(*({"type": "a.b"} for _ in range(80))))
+    assert time.monotonic() - began > 0.5  # 50 at once, 30 at 50 a second
     c.send({"type": "a.b", "data": {"x": "y" * 1024}})
     assert "max_line" in c.answer()["error"] and c.answer() is None
 

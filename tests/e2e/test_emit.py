@@ -7,14 +7,10 @@ import re
 import signal
 import socket
 import subprocess
-import textwrap
 import threading
-from pathlib import Path
 
 import pytest
-from harness import BUILD, wait_for
-
-PAGE = Path(__file__).resolve().parent.parent.parent / "man/belfry-app.5"
+from harness import BUILD, manual_block, wait_for
 
 
 def config(receiver, options="", extra=""):
@@ -140,13 +136,6 @@ def test_restarts_meanwhile(daemon, receiver):
     assert set(of) == set(range(total)) and all(len(v) == 1 for v in of.values())
 
 
-def recipe(first_line):
-    """A block of the manual, as a reader sees it."""
-    shown = subprocess.run(["mandoc", "-T", "ascii", "-O", "width=200", PAGE], capture_output=True, text=True, check=True).stdout
-    shown = re.sub(r".\x08", "", shown)
-    return textwrap.dedent(re.search(rf"^ *{re.escape(first_line)}\n(?: .*\n)*", shown, re.M).group())
-
-
 def test_git_hook_of_the_manual(daemon, receiver, tmp_path):
     daemon.write(config(receiver))
     daemon.start()
@@ -159,7 +148,7 @@ def test_git_hook_of_the_manual(daemon, receiver, tmp_path):
     git("init", "-q", "--bare", "shop.git")
     hook = tmp_path / "shop.git/hooks/post-receive"
     hook.parent.mkdir(exist_ok=True)
-    hook.write_text(recipe("#!/bin/sh"))
+    hook.write_text(manual_block("belfry-app.5", "#!/bin/sh"))
     hook.chmod(0o755)
     git("init", "-q", "-b", "main", "work")
     git("-C", "work", "commit", "-q", "--allow-empty", "-m", "one")

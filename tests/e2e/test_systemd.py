@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from harness import BUILD, wait_for
+from harness import BUILD, manual_block, wait_for
 from machine import Machine
 
 pytestmark = pytest.mark.service
@@ -237,6 +237,28 @@ def test_paths_the_sandbox_hides(machine):
     machine.without("home.conf")
     machine.wait_state("degraded")  # what happened in that home meanwhile was not seen: the gap stays until it is read
     machine.run("belfry", "gaps", "ack")
+    machine.wait_state()
+
+
+def test_units_that_fail(machine):
+    """The recipe of belfry-app(5), under the service's sandbox; and the access list of the socket."""
+    machine.write("/etc/belfry/conf.d/apps.conf", 'control = { inject = [ "daemon" ]; };\n'
+                  'sources = { apps = { module = "app"; }; };\n'
+                  'rules = ( { name = "apps"; from = [ "apps" ]; to = [ "ops" ]; } );\n')
+    machine.run("belfry", "reload")
+    machine.wait_state()
+    machine.write("/etc/systemd/system/belfry-failed@.service", manual_block("belfry-app.5", "[Unit]"))
+    machine.write("/etc/systemd/system/backup.service", "[Unit]\nOnFailure=belfry-failed@%n.service\n"
+                                                        "[Service]\nType=oneshot\nExecStart=sh -c 'exit 7'\n")
+    machine.run("systemctl", "daemon-reload")
+    machine.run("systemctl", "start", "backup", check=False)
+    told = wait_for(lambda: [line for line in machine.read("/var/lib/hooks").splitlines() if "unit.failed" in line], "a webhook")
+    assert "backup.service" in told[0] and len(told) == 1
+    machine.run("setpriv", "--reuid", "daemon", "--clear-groups", "belfry", "emit", "a.daemon")
+    r = machine.run("setpriv", "--reuid", "nobody", "--clear-groups", "belfry", "emit", "a.nobody", check=False)
+    assert r.returncode == 4 and 'inject = [ "nobody" ]' in r.stderr
+    machine.run("rm", "/etc/belfry/conf.d/apps.conf")
+    machine.run("belfry", "reload")
     machine.wait_state()
 
 
