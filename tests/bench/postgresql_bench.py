@@ -148,6 +148,7 @@ def latency(server, directory, n):
         answered[i] = time.monotonic()
         while i not in arrived:
             time.sleep(0.0002)
+            assert time.monotonic() < answered[i] + 60, f"row {i} did not come: {daemon.status()}"
         time.sleep(0.005)  # paced, as in life
     daemon.stop()
     receiver.stop()
@@ -159,18 +160,35 @@ def latency(server, directory, n):
     return found
 
 
+def barrier(directory, n=100):
+    """What one write that is waited for costs on the disk of the store, ms."""
+    times, path = [], directory / "barrier"
+    fd = os.open(path, os.O_CREAT | os.O_WRONLY)
+    for i in range(n):
+        start = time.monotonic()
+        os.pwrite(fd, b"x" * 4096, i * 4096)
+        os.fdatasync(fd)
+        times.append((time.monotonic() - start) * 1e3)
+    os.close(fd)
+    return statistics.median(times)
+
+
 def main():
     p = argparse.ArgumentParser(description=__doc__.split("\n\n", maxsplit=1)[0])
     p.add_argument("--rows", type=int, default=200000, help="of a round")
     p.add_argument("--rounds", type=int, default=3)
+    p.add_argument("--commits", type=int, default=300, help="whose time to the request is taken")
     p.add_argument("--json", default="bench-postgresql.json", help="where the figures go")
     o = p.parse_args()
     server = Server(max_wal_size="4GB", autovacuum="off")
     try:
-        with tempfile.TemporaryDirectory(prefix="belfry-bench.") as d:
+        with tempfile.TemporaryDirectory(prefix="belfry-bench.") as d, \
+                tempfile.TemporaryDirectory(prefix="belfry-bench.", dir="/dev/shm") as memory:
             result = {"rows": o.rows, "rounds": o.rounds, "date": time.strftime("%F"), "processors": os.cpu_count(),
                       "load_at_start": os.getloadavg()[0], "postgresql": server.major}
-            result |= latency(server, Path(d) / "latency", 300) | throughput(server, Path(d), o.rows, o.rounds)
+            result |= latency(server, Path(d) / "latency", o.commits) | {"disk_barrier_p50_ms": barrier(Path(d))}
+            result |= {f"store_in_memory_{k}": v for k, v in latency(server, Path(memory), o.commits).items()}
+            result |= throughput(server, Path(d), o.rows, o.rounds)
     finally:
         server.remove()
     for name, value in result.items():
