@@ -322,8 +322,8 @@ def test_ipv6(listen):
 @pytest.mark.parametrize("arguments,words", [
     (("listen", "--port", "70000"), "--port"), (("listen", "--port", "-1"), "--port"), (("listen", "--delay", "soon"), "--delay"),
     (("listen", "--prot", "1"), "did you mean --port?"), (("listen", "--port"), "needs a value"),
-    (("lisen",), 'did you mean "listen"?'), (("sink",), "sink pause"), (("dead", "rety"), "rety"), ((), "--help"),
-    (("why",), "usage: belfry why ID"), (("status", "extra"), "usage"), (("status", "--all"), "unknown option --all"), (("--all", "status"), "no option --all"),
+    (("lisen",), 'did you mean "listen"?'), (("sink",), "One of: pause, resume, ping"), (("dead", "rety"), "rety"), ((), "--help"),
+    (("why",), "usage: belfry why ID"), (("status", "extra"), 'no argument such as "extra"'), (("status", "--all"), "unknown option --all"), (("--all", "status"), "no option --all"),
     (("status", "--json=1"), "takes no value"), (("listen", "--status", "100"), "--status"),
 ])
 def test_usage(arguments, words):

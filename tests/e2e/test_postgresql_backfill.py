@@ -84,7 +84,8 @@ def test_rows_that_are_there(shop):
     assert {(d["key"]["a"], d["key"]["b"]) for d in by_table["public.pairs"]} == {("ok", "it's"), ("sad", "\\"), ("ok", "")}
     assert {json.dumps(d["new"]["v"]) for d in by_table["public.pairs"]} == {'{"a": 1}', "null", "[]"}
     assert sorted(str(d["new"]["line"]) for d in by_table["public.plain"]) == ["None", "same", "same"]
-    assert [d["new"] for d in by_table["public.Odd.Name"]] == [{"the key": str(i)} for i in (1, 2, 3)]
+    assert sorted(d["new"]["the key"] for d in by_table["public.Odd.Name"]) == ["1", "2", "3"]
+    assert all(len(d["new"]) == 1 for d in by_table["public.Odd.Name"])
     # Told once: not again after a restart.
     shop.daemon.stop()
     shop.daemon.start(seconds=60)

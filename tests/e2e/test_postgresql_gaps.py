@@ -264,6 +264,7 @@ def test_a_failover_to_a_standby(server, db):
         standby.remove()
         server.stop("immediate")
         server.start()
+        server.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE slot_type = 'physical'")
 
 
 # ---- the server's disk
