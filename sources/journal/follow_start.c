@@ -153,6 +153,11 @@ static void find_own_unit(Follow *f)
         free(unit);
 }
 
+static bool has_any(char *const *list)
+{
+        return list && list[0];
+}
+
 static int follow_init(Follow *f, Source *s, const JournalOptions *o)
 {
         f->source = s;
@@ -166,8 +171,8 @@ static int follow_init(Follow *f, Source *s, const JournalOptions *o)
                 return -ENOMEM;
         for (char *const *u = o->units; u && *u; u++)
                 f->patterns |= unit_is_pattern(*u);
-        f->matches = o->match || o->priority || o->identifiers || strcmp(o->boot, "all") != 0 ||
-                     (o->units && !f->patterns);
+        f->matches = has_any(o->match) || o->priority || has_any(o->identifiers) ||
+                     strcmp(o->boot, "all") != 0 || (has_any(o->units) && !f->patterns);
         find_own_unit(f);
         return follow_arm(f);
 }
