@@ -141,7 +141,8 @@ static void source_lines(const Context *c, const json_t *o)
         if (get_int(o, "unmatched"))
                 (void)printf(", %lld unmatched", (long long)get_int(o, "unmatched"));
         if (get_int(o, "restarts"))
-                (void)printf(", restarted %lld times", (long long)get_int(o, "restarts"));
+                (void)printf(", restarted %lld times, the last time: %s",
+                        (long long)get_int(o, "restarts"), get_text(o, "last_death"));
         if (get_int(o, "log_dropped"))
                 (void)printf(", %lld log lines dropped", (long long)get_int(o, "log_dropped"));
         (void)putchar('\n');

@@ -34,6 +34,7 @@ struct HubChild {
         uint64_t born_boot, last_death_boot;
         unsigned deaths, deaths_in_row; // ever; within a minute of each other
         char reason[REASON_MAX];        // why it is down or degraded; "" = well
+        char last_death[REASON_MAX];    // why it is one that was started again; "" = it is not
         bool config_failure;            // not retried before a reload
         json_t *stats;
         bool explained; // reason is of the process that is there, not of one before

@@ -488,6 +488,7 @@ static void child_died(HubChild *c, const siginfo_t *si)
                                 (unsigned long long)(peak >> 20), LIMIT_MODULE_MEMORY >> 20);
                 if (!c->explained)
                         (void)snprintf(c->reason, sizeof(c->reason), "%s", how);
+                memcpy(c->last_death, c->reason, sizeof(c->last_death));
                 child_log(c, LOG_WARNING, MESSAGE_ID_MODULE_DIED, how);
         }
         child_gone(c);

@@ -34,6 +34,7 @@ static void set_child(json_t *o, const HubChild *c)
 {
         set_u64(o, "pid", (uint64_t)c->pid);
         set_u64(o, "restarts", c->deaths);
+        set_text(o, "last_death", c->last_death);
         set_u64(o, "log_dropped", c->log_dropped);
         set_text(o, "reason", c->reason);
 }

@@ -113,5 +113,8 @@ def test_it_floods_with_what_nobody_wants(daemon, rogue, receiver):
 def test_it_eats_memory(daemon, rogue):
     """The limit is the kernel's (RLIMIT_DATA), which a sanitizer's shadow memory would be over at once."""
     rogue.start("hungry")
-    rogue.told(r"^was killed by signal 6 .*; it had \d+ MiB of memory, a module may have 512; death \d+ in a row", state="failed")
+    words = r"was killed by signal 6 .*; it had \d+ MiB of memory, a module may have 512"
+    wait_for(lambda: rogue.status()["restarts"] >= 1, "its death", 150)
+    assert re.fullmatch(words, rogue.status()["last_death"])
+    assert re.search(r"restarted \d+ times, the last time: " + words, daemon.belfry("status").stdout)
     rogue.others_go_on()
