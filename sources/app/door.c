@@ -79,9 +79,7 @@ void user_put(User *u)
 
 bool user_has(App *a, User *u)
 {
-        if (u->tokens >= 1)
-                return true;
-        user_fill(a, u);
+        user_fill(a, u); // at each line: a full bucket must not gather more
         if (u->tokens >= 1)
                 return true;
         double wait = (1 - u->tokens) * (double)USEC_PER_SEC / (double)a->options->rate;
