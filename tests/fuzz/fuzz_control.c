@@ -31,7 +31,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         control.roles.of[CONTROL_READ].n_uids = 1;
         Client client = {.control = &control,
                 .fd = -1,
-                .uid = self,
+                .peer = {.uid = self},
                 .out = BUF_INIT(LIMIT_CONTROL_CLIENT * 2)};
         client.call.client = &client;
 
