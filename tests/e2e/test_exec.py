@@ -330,7 +330,7 @@ def test_example_of_a_poller(daemon, receiver, shop, tmp_path):
     daemon.start()
     receiver.wait(2)
     shop.orders.append(3)
-    os.kill(wait_for(lambda: stats(daemon).get("pid"), "the program"), signal.SIGKILL)
+    os.kill(wait_for(lambda: (daemon.status()["sources"][0].get("watches") or {}).get("pid"), "the program"), signal.SIGKILL)
     requests = receiver.wait(3)
     assert sorted(r.event["data"]["number"] for r in requests) == [1, 2, 3]  # side by side, in no order
     assert all(r.event["data"]["total"] == 10 * r.event["data"]["number"] for r in requests)

@@ -94,7 +94,7 @@ def test_setting_it_aside_is_deadly_too(daemon, receiver, watched):
     assert status["store"]["quarantined"] == 1 and "set aside" in status["problems"][0]
     (watched / "last").write_text("x")
     assert receiver.wait(5)[4].event["data"]["name"] == "last"
-    assert daemon.sink()["depth"] == 0
+    wait_for(lambda: daemon.sink()["depth"] == 0, "an empty queue")
 
 
 @pytest.mark.parametrize("deaths", (2, 3))
