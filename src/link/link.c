@@ -311,7 +311,6 @@ int link_new(Link **ret, sd_event *event, int fd, const LinkOptions *options,
         l->options = *options;
         l->handlers = *handlers;
         l->userdata = userdata;
-        l->paused = options->manual_read;
         l->event = sd_event_ref(event);
         l->in = BUF_INIT(options->max_frame + HEADER + READ_SIZE);
         l->out = BUF_INIT(options->max_queue);

@@ -25,7 +25,6 @@ typedef struct LinkOptions {
         size_t max_frame;  // payload bytes accepted from the peer
         size_t max_queue;  // bytes queued towards the peer; more is -ENOBUFS for the sender
         int64_t priority;  // sd-event priority of the reading side
-        bool manual_read;  // reading starts only with link_resume_read()
 } LinkOptions;
 
 // Takes fd (made non-blocking) even on failure.

@@ -305,10 +305,11 @@ static void test_largest_frame_both_ways(void **state)
 
 static void test_pause(void **state)
 {
-        LinkOptions o = {.max_frame = MAX_FRAME, .max_queue = MAX_QUEUE, .manual_read = true};
+        LinkOptions o = {.max_frame = MAX_FRAME, .max_queue = MAX_QUEUE};
         _cleanup_(buf_deinitp) Buf b = BUF_INIT(1000);
         Side s;
         assert_int_equal(side_open(&s, &o), 0);
+        link_pause_read(s.link);
         for (int i = 0; i < 10; i++)
                 put_frame(&b, 1, SLICE_LIT("x"));
         peer_write(&s, b.data, b.len);
