@@ -129,6 +129,15 @@ static bool all_judged(const Follow *f)
         return true;
 }
 
+// libsystemd may have looked at a file while it was being made, and hears nothing of it afterwards.
+static bool whole_but_unread(const Follow *f)
+{
+        for (unsigned i = 0; i < f->n_watched; i++)
+                if (!f->watched[i].told && f->files.list[i].whole)
+                        return true;
+        return false;
+}
+
 void follow_survey(Follow *f)
 {
         const FilesSeen seen = {&f->sequences, f->begun_usec, f->drained_usec};
@@ -139,9 +148,10 @@ void follow_survey(Follow *f)
         if (f->files.group_missing || (f->files.denied > 0 && f->files.open == 0))
                 follow_denied(f);
         watch_update(f);
-        bool came = f->files.roots_absent < f->roots_absent, anew = came;
+        bool came = f->files.roots_absent < f->roots_absent;
+        bool anew = came || whole_but_unread(f);
         f->roots_absent = f->files.roots_absent;
-        if (f->roots_absent > 0)
+        if (f->roots_absent > 0 || f->files.open == 0)
                 timer_arm(f->look_timer, ABSENT_SEC * USEC_PER_SEC);
         if (f->n_watched > 0 && f->batch == 0 && source_may_send(f->source))
                 anew |= judge(f);

@@ -182,7 +182,8 @@ rules = ( {{ name = "all"; from = [ "files" ]; to = [ "ops", "gone" ]; }} );
         (watched / f"f{i}").write_text("x")
     receiver.wait(20)
     wait_for(lambda: daemon.sink("gone")["state"] == "held", "the dead endpoint is held")
-    assert daemon.sink("gone")["depth"] == 20 and daemon.sink("ops")["depth"] == 0
+    wait_for(lambda: daemon.sink("ops")["depth"] == 0, "the ends of the living one's")
+    assert daemon.sink("gone")["depth"] == 20
 
 
 def test_no_rules_runs_and_says_what_to_do(daemon):

@@ -59,7 +59,7 @@ def test_max_age_under_a_held_endpoint(daemon, receiver, watched):
         (watched / str(n)).write_text("x")
     letters = wait_for(lambda: len(dead(daemon)) == 8 and dead(daemon), "all to be too old", 40)
     assert {(d["reason"], d["detail"]) for d in letters} >= {("expired", "older than max_age")}
-    assert daemon.sink()["depth"] == 0
+    wait_for(lambda: daemon.sink()["depth"] == 0, "an empty queue")
     daemon.kill()
     daemon.start()
     assert len(dead(daemon)) == 8
@@ -166,7 +166,8 @@ def test_body_file_and_a_rule_switched_off(daemon, receiver, watched):
     assert json.loads(request.body) == {"text": "a has 4 bytes", "size": 4} and "_" in request.id
     (watched / "b").write_text("x")
     receiver.wait(2)
-    assert len(receiver.all()) == 2 and daemon.sink()["depth"] == 0
+    wait_for(lambda: daemon.sink()["depth"] == 0, "an empty queue")
+    assert len(receiver.all()) == 2
     assert "off" in daemon.belfry("rules", check=0).stdout
 
 
